@@ -1,0 +1,46 @@
+/* The interpreter inside: the only door that the launcher may use.
+ *
+ *     pye_stop_guard();                      first in main: no SIGTERM is lost from here on
+ *     pye_signals_configure(&settings);      once the options are known
+ *     return pye_run_python(argc, argv, &settings);
+ */
+#ifndef PYE_EMBED_H
+#define PYE_EMBED_H
+
+#include "launcher/values.h"
+
+#include <stdint.h>
+
+/* Who else gets the SIGTERM that Terminated is raised for. */
+enum pye_forward {
+    PYE_FORWARD_AUTO, /* the direct children, before it is raised */
+    PYE_FORWARD_MAIN, /* nobody */
+    PYE_FORWARD_GROUP /* the process group, where this process leads one; else as AUTO */
+};
+
+enum pye_switch { PYE_ON, PYE_OFF };
+
+enum { PYE_BY_SIGNAL = -1 };
+
+struct pye_settings {
+    enum pye_forward forward;
+    struct pye_signal_map signal_map;
+    int64_t stop_report; /* milliseconds after SIGTERM; 0: never */
+    int term_status;     /* exit status after a SIGTERM; PYE_BY_SIGNAL: end by the signal itself */
+    enum pye_switch faulthandler; /* Python tracebacks on a crash */
+};
+
+/* From here on SIGTERM ends the process at once, also as PID 1, until Python's handler takes over. */
+void pye_stop_guard(void);
+
+/* Remembers what SIGTERM should end in, and puts the signal map in force. */
+void pye_signals_configure(const struct pye_settings *settings);
+
+/* Runs Python with this command line, pyentry's own options taken out. Returns the exit status, or
+ * leaves through exit(3), as Py_RunMain does. */
+int pye_run_python(int argc, char **argv, const struct pye_settings *settings);
+
+/* "3.11.2" */
+const char *pye_python_version(void);
+
+#endif

@@ -1,0 +1,71 @@
+/* options -> PyConfig -> Py_RunMain */
+#include <Python.h>
+
+#include "embed/embed.h"
+#include "embed/module.h"
+#include "embed/signals.h"
+#include "embed/startup.h"
+#include "embed/terminate.h"
+
+#include <stdio.h>
+
+const char *pye_python_version(void)
+{
+    return PY_VERSION;
+}
+
+static PyStatus configure(PyConfig *config, int argc, char **argv, const struct pye_settings *settings)
+{
+    PyConfig_InitPythonConfig(config);
+    config->buffered_stdio = 0;
+    config->_init_main = 0;
+    if (settings->faulthandler == PYE_ON)
+        config->faulthandler = 1;
+    return PyConfig_SetBytesArgv(config, argc, argv);
+}
+
+/* Ours failed, with an exception set. */
+static PyStatus failed(const char *what)
+{
+    PyErr_Print();
+    return PyStatus_Error(what);
+}
+
+static PyStatus initialize(int argc, char **argv, const struct pye_settings *settings)
+{
+    PyPreConfig preconfig;
+    PyConfig config;
+
+    if (pye_module_register() < 0)
+        return PyStatus_NoMemory();
+    PyPreConfig_InitPythonConfig(&preconfig);
+    PyStatus status = Py_PreInitializeFromBytesArgs(&preconfig, argc, argv);
+    if (PyStatus_Exception(status))
+        return status;
+    status = configure(&config, argc, argv, settings);
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    if (PyStatus_Exception(status))
+        return status;
+    /* stdin is python's affair, and buffered: only what goes out does so at once. */
+    setvbuf(stdin, NULL, _IOFBF, BUFSIZ);
+    if (pye_startup_begin(settings) < 0)
+        return failed("pyentry could not prepare the interpreter");
+    status = _Py_InitializeMain();
+    if (!PyStatus_Exception(status) && pye_startup_finish() < 0)
+        return failed("pyentry could not set up the interpreter");
+    return status;
+}
+
+int pye_run_python(int argc, char **argv, const struct pye_settings *settings)
+{
+    PyStatus status = initialize(argc, argv, settings);
+    if (PyStatus_Exception(status)) {
+        /* A SIGTERM during the import of site is no failure. */
+        if (PyStatus_IsError(status) && Py_IsInitialized() && pye_terminated_is_set())
+            pye_sigterm_end();
+        Py_ExitStatusException(status);
+    }
+    return Py_RunMain();
+}

@@ -1,0 +1,8 @@
+/* The modules that pyentry brings: _pyentry, in C, and the frozen package pyentry. */
+#ifndef PYE_MODULE_H
+#define PYE_MODULE_H
+
+/* Makes both importable. Before Py_Initialize. 0, or -1 when there is no memory. */
+int pye_module_register(void);
+
+#endif

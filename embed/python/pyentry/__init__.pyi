@@ -1,0 +1,6 @@
+from typing import Final
+
+class Terminated(SystemExit):
+    """A SIGTERM arrived."""
+
+version: Final[str]

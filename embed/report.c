@@ -1,0 +1,206 @@
+#include "config.h"
+
+#include "embed/report.h"
+
+#include <Python.h>
+
+#include "embed/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { REPORT_SIGNAL = SIGSTKFLT, HIGHEST_DESCRIPTOR = 65535, HEADER_BYTES = 160, NS_PER_MS = 1000 * 1000 };
+
+static struct {
+    int64_t after; /* milliseconds */
+    struct timespec since;
+    struct sigaction dump; /* faulthandler's handler: all threads, to descriptor */
+    int descriptor;        /* a number, open only while a report is made */
+    volatile sig_atomic_t armed;
+} report;
+
+static int64_t milliseconds_since(const struct timespec *since)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)(now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / NS_PER_MS;
+}
+
+/* snprintf is not async-signal-safe. */
+static size_t append_number(char *out, uint64_t number)
+{
+    char digits[20];
+    size_t length = 0;
+    do
+        digits[length++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    for (size_t i = 0; i < length; i++)
+        out[i] = digits[length - 1 - i];
+    return length;
+}
+
+static size_t append_text(char *out, const char *text)
+{
+    size_t length = 0;
+    for (; text[length] != '\0'; length++)
+        out[length] = text[length];
+    return length;
+}
+
+static size_t make_header(char *out)
+{
+    int64_t elapsed = milliseconds_since(&report.since);
+    size_t length = append_text(out, "pyentry: still running ");
+    length += append_number(out + length, (uint64_t)elapsed / 1000);
+    out[length++] = '.';
+    length += append_number(out + length, (uint64_t)elapsed / 100 % 10);
+    return length + append_text(out + length, " s after SIGTERM; where each thread is:\n");
+}
+
+/* Writes it all, as far as stderr takes it: a reader that is gone, or a full non-blocking pipe, must not hold up
+ * a process that is to stop. */
+static void write_block(struct iovec *parts, int count)
+{
+    while (count > 0) {
+        ssize_t written = writev(STDERR_FILENO, parts, count);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return;
+        while (count > 0 && (size_t)written >= parts->iov_len) {
+            written -= (ssize_t)parts->iov_len;
+            parts++;
+            count--;
+        }
+        if (count > 0) {
+            parts->iov_base = (char *)parts->iov_base + written;
+            parts->iov_len -= (size_t)written;
+        }
+    }
+}
+
+/* Lets faulthandler write into fd, and then sends header and tracebacks as one. */
+static void dump_through(int fd, struct iovec *header)
+{
+    struct stat size;
+    struct iovec parts[2] = {*header};
+    report.dump.sa_handler(REPORT_SIGNAL);
+    if (fstat(fd, &size) < 0 || size.st_size == 0)
+        return;
+    parts[1].iov_len = (size_t)size.st_size;
+    parts[1].iov_base = mmap(NULL, parts[1].iov_len, PROT_READ, MAP_SHARED, fd, 0);
+    if (parts[1].iov_base == MAP_FAILED)
+        return;
+    write_block(parts, 2);
+    munmap(parts[1].iov_base, size.st_size);
+}
+
+static void make_report(void)
+{
+    char text[HEADER_BYTES];
+    struct iovec header = {.iov_base = text, .iov_len = make_header(text)};
+    int memory = memfd_create("pyentry-report", MFD_CLOEXEC);
+    int source = memory < 0 ? STDERR_FILENO : memory;
+
+    /* faulthandler knows this number since the start, when nothing was open under it. */
+    if (fcntl(report.descriptor, F_GETFD) >= 0 || dup3(source, report.descriptor, O_CLOEXEC) < 0) {
+        header.iov_len += append_text(text + header.iov_len, "(no descriptor left to say where)\n");
+        write_block(&header, 1);
+    } else if (memory < 0) {
+        write_block(&header, 1); /* no memfd on this kernel: line by line */
+        report.dump.sa_handler(REPORT_SIGNAL);
+        close(report.descriptor);
+    } else {
+        dump_through(memory, &header);
+        close(report.descriptor);
+    }
+    if (memory >= 0)
+        close(memory);
+}
+
+static void on_report(int number, siginfo_t *info, void *context)
+{
+    int saved = errno;
+    (void)context;
+    if (info->si_code == SI_TIMER && info->si_value.sival_ptr == &report) {
+        make_report();
+    } else { /* somebody else's SIGSTKFLT: what it does to any process */
+        pye_signal_act_by_default(number);
+    }
+    errno = saved;
+}
+
+void pye_report_arm(void)
+{
+    struct sigaction now;
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = REPORT_SIGNAL};
+    struct itimerspec when = {.it_value = {.tv_sec = report.after / 1000}};
+    int timer; /* the kernel's: glibc's timer_create may allocate */
+
+    if (report.after == 0 || report.armed)
+        return;
+    /* A program with a handler of its own for this signal has it to itself. */
+    if (sigaction(REPORT_SIGNAL, NULL, &now) < 0 || now.sa_sigaction != on_report)
+        return;
+    report.armed = 1;
+    clock_gettime(CLOCK_MONOTONIC, &report.since);
+    event.sigev_value.sival_ptr = &report;
+    when.it_value.tv_nsec = report.after % 1000 * NS_PER_MS;
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
+        syscall(SYS_timer_settime, timer, 0, &when, NULL);
+}
+
+void pye_report_disarm(void)
+{
+    struct sigaction now;
+    if (report.after != 0 && sigaction(REPORT_SIGNAL, NULL, &now) == 0 && now.sa_sigaction == on_report)
+        signal(REPORT_SIGNAL, SIG_IGN);
+    report.after = 0;
+}
+
+void pye_report_after_fork(void)
+{
+    report.armed = 0; /* timers are not inherited */
+}
+
+static int highest_descriptor(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > HIGHEST_DESCRIPTOR)
+        return HIGHEST_DESCRIPTOR;
+    return (int)limit.rlim_cur - 1;
+}
+
+int pye_report_install(int64_t after)
+{
+    if (after == 0)
+        return 0;
+    report.descriptor = highest_descriptor();
+    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
+    if (faulthandler == NULL)
+        return -1;
+    PyObject *result = PyObject_CallMethod(faulthandler, "register", "iiOO", REPORT_SIGNAL, report.descriptor,
+                                           Py_True, Py_False);
+    Py_DECREF(faulthandler);
+    if (result == NULL)
+        return -1;
+    Py_DECREF(result);
+    struct sigaction ours = {.sa_sigaction = on_report, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    sigemptyset(&ours.sa_mask);
+    if (sigaction(REPORT_SIGNAL, &ours, &report.dump) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    report.after = after;
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* The stop report: a process that is still alive some time after SIGTERM prints where its threads are.
+ *
+ * A POSIX timer sends SIGSTKFLT, a signal that the kernel never uses, with a value that tells it from anybody
+ * else's; its handler lets faulthandler write the tracebacks into memory and sends them to stderr as one block. This
+ * works while the main thread sits in C, with or without the GIL, and takes no thread and no descriptor before
+ * it is needed. */
+#ifndef PYE_REPORT_H
+#define PYE_REPORT_H
+
+#include <stdint.h>
+
+/* after: milliseconds; 0 for never. 0, or -1 with a Python exception. */
+int pye_report_install(int64_t after);
+
+/* A SIGTERM came. Only the first counts. Async-signal-safe. */
+void pye_report_arm(void);
+
+/* No report can be made any more: the interpreter goes away. */
+void pye_report_disarm(void);
+
+void pye_report_after_fork(void);
+
+#endif

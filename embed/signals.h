@@ -1,0 +1,59 @@
+/* Signals below Python: what the process does with an arriving signal before, around and after the handlers that
+ * Python knows of.
+ *
+ * SIGTERM goes through four stages, none of which loses one:
+ *   guard    from pye_stop_guard until there is a Python handler: it ends the process at once
+ *   python   pye_signals_install: CPython's handler, with ours in front (arms the stop report)
+ *   closing  pye_sigterm_closing: noted, since no Python code will run any more
+ *   guard    from the exit hook on
+ */
+#ifndef PYE_SIGNALS_H
+#define PYE_SIGNALS_H
+
+#include <Python.h>
+
+#include <stdbool.h>
+
+/* Puts our signal.signal in, which keeps our part in front of whatever handler Python installs. */
+int pye_signals_install(void);
+
+/* Installs handler for SIGTERM through signal.signal. Where SIGTERM was ignored when the process began it stays so. */
+int pye_sigterm_install(PyObject *handler);
+
+/* Whether the handler given to pye_sigterm_install is still in charge. */
+bool pye_sigterm_is_ours(void);
+
+/* For the handler: true the first time, and then never again unless pye_sigterm_again. */
+bool pye_sigterm_take(void);
+
+/* A SIGTERM was taken. */
+bool pye_sigterm_taken(void);
+
+/* A SIGTERM came that nobody took. */
+bool pye_sigterm_due(void);
+
+/* The exception for the SIGTERM got lost. With deliver it comes again, without it stays due until the exit. */
+void pye_sigterm_again(bool deliver);
+
+/* No Python code will run any more. */
+int pye_sigterm_closing(void);
+
+/* Passes SIGTERM on to the children or the group, as the settings say. */
+void pye_sigterm_pass_on(void);
+
+/* The exit status that a Python ended by SIGTERM asks for. */
+int pye_sigterm_code(void);
+
+/* Whether a process that is about to exit with status should end by SIGTERM. */
+bool pye_sigterm_ends(int status);
+
+/* Ends the process as after a SIGTERM. Async-signal-safe. */
+void pye_sigterm_end(void) __attribute__((noreturn));
+
+/* The default action of a signal, also as PID 1, from which the kernel keeps it. Async-signal-safe. */
+void pye_signal_act_by_default(int number);
+
+/* In a forked child: nothing has arrived. */
+void pye_signals_after_fork(void);
+
+#endif

@@ -1,0 +1,478 @@
+#include "embed/stdio.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STREAMS = 2, FINALIZING_WAIT_US = 1000 * 1000 };
+
+static const char *const stream_names[STREAMS] = {"stdout", "stderr"};
+
+struct queue {
+    char *data;
+    size_t length;
+    size_t room;
+};
+
+/* One open file. stdout and stderr share it where they are the same file. */
+struct channel {
+    PyThread_type_lock lock;
+    pthread_t owner; /* thread that holds the lock, or 0 */
+};
+
+/* What an Output adds to the FileIO that it is. */
+struct output {
+    struct channel *channel;
+    struct queue kept; /* to be written before anything else */
+    int fd;
+    int index; /* in streams */
+};
+
+static struct stream {
+    struct channel channel;
+    struct output *output; /* inside a reference of ours; NULL where python has None */
+    PyObject *text;
+} streams[STREAMS];
+
+static PyTypeObject *output_type, *file_type, *text_type;
+
+/* What this thread gathers between hold and release. */
+static _Thread_local struct {
+    int depth;
+    struct queue queue[STREAMS];
+} held;
+
+static struct output *output_of(PyObject *self)
+{
+    return (struct output *)((char *)self + file_type->tp_basicsize);
+}
+
+static void queue_clear(struct queue *queue)
+{
+    PyMem_RawFree(queue->data);
+    *queue = (struct queue){NULL, 0, 0};
+}
+
+static int queue_append(struct queue *queue, const char *data, size_t length)
+{
+    size_t wanted = queue->length + length;
+    if (wanted > queue->room) {
+        size_t room = wanted + wanted / 2 + 256;
+        char *grown = PyMem_RawRealloc(queue->data, room);
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        queue->data = grown;
+        queue->room = room;
+    }
+    memcpy(queue->data + queue->length, data, length);
+    queue->length = wanted;
+    return 0;
+}
+
+/* --- the lock --- */
+
+static bool finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* 0, or -1 with the exception of a signal handler. */
+static int enter(struct channel *channel)
+{
+    if (!PyThread_acquire_lock(channel->lock, NOWAIT_LOCK)) {
+        /* During shutdown the owner may be a daemon thread that will never run again. */
+        PY_TIMEOUT_T wait = finalizing() ? FINALIZING_WAIT_US : -1;
+        PyLockStatus status;
+        do {
+            Py_BEGIN_ALLOW_THREADS
+            status = PyThread_acquire_lock_timed(channel->lock, wait, 1);
+            Py_END_ALLOW_THREADS
+            if (status == PY_LOCK_INTR && PyErr_CheckSignals() < 0)
+                return -1;
+        } while (status == PY_LOCK_INTR);
+    }
+    channel->owner = pthread_self();
+    return 0;
+}
+
+static bool entered(const struct channel *channel)
+{
+    return channel->owner == pthread_self();
+}
+
+static void leave(struct channel *channel)
+{
+    if (!entered(channel)) /* a signal handler forked, and this is the child: see pye_stdio_after_fork */
+        return;
+    channel->owner = 0;
+    PyThread_release_lock(channel->lock);
+}
+
+/* --- writing it all --- */
+
+enum outcome { WRITTEN, INTERRUPTED, FAILED };
+
+/* Only a signal ends this wait early. An error on the descriptor shows in the next write. */
+static void wait_writable(int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    Py_BEGIN_ALLOW_THREADS
+    poll(&ready, 1, -1);
+    Py_END_ALLOW_THREADS
+}
+
+/* Writes length bytes and counts them in *done. INTERRUPTED: a signal handler raised. FAILED: OSError is set.
+ * Where a signal handler forked, the rest is the parent's to write. */
+static enum outcome write_all(struct output *output, const char *data, size_t length, size_t *done)
+{
+    int fd = output->fd;
+    for (*done = 0; *done < length;) {
+        ssize_t written;
+        int error;
+        Py_BEGIN_ALLOW_THREADS
+        errno = 0;
+        written = write(fd, data + *done, length - *done);
+        error = errno;
+        Py_END_ALLOW_THREADS
+        if (written > 0) {
+            *done += (size_t)written;
+            if (*done == length)
+                break;
+        } else if (written == 0 || error == EAGAIN) {
+            wait_writable(fd);
+        } else if (error != EINTR) {
+            errno = error;
+            PyErr_SetFromErrno(PyExc_OSError);
+            return FAILED;
+        }
+        /* A signal in the middle of a write shows only in its being short. */
+        if (PyErr_CheckSignals() < 0)
+            return INTERRUPTED;
+        if (!entered(output->channel))
+            return WRITTEN;
+    }
+    return WRITTEN;
+}
+
+/* Puts data in front of what is kept, the exception that is set untouched. */
+static void keep_first(struct output *output, const char *data, size_t length)
+{
+    PyObject *type, *value, *traceback;
+    struct queue later = output->kept;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    output->kept = (struct queue){NULL, 0, 0};
+    if (queue_append(&output->kept, data, length) == 0)
+        queue_append(&output->kept, later.data, later.length);
+    queue_clear(&later);
+    PyErr_Restore(type, value, traceback);
+}
+
+/* What an exception from a signal handler cuts off is kept; what a broken descriptor refuses is not: it would be
+ * refused again. */
+static enum outcome write_or_keep(struct output *output, const char *data, size_t length)
+{
+    size_t done;
+    enum outcome outcome = write_all(output, data, length, &done);
+    if (outcome == INTERRUPTED)
+        keep_first(output, data + done, length - done);
+    else if (outcome == FAILED)
+        queue_clear(&output->kept);
+    return outcome;
+}
+
+/* A handler that runs meanwhile may keep more: so the queue is taken out before it is written. */
+static enum outcome write_kept(struct output *output)
+{
+    enum outcome outcome = WRITTEN;
+    while (output->kept.length > 0 && outcome == WRITTEN) {
+        struct queue taken = output->kept;
+        output->kept = (struct queue){NULL, 0, 0};
+        outcome = write_or_keep(output, taken.data, taken.length);
+        queue_clear(&taken);
+    }
+    return outcome;
+}
+
+/* Writes what signal handlers printed during our write, to whichever stream of this channel. */
+static enum outcome write_channel_kept(struct channel *channel)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        struct output *output = streams[i].output;
+        if (output != NULL && output->channel == channel) {
+            enum outcome outcome = write_kept(output);
+            if (outcome != WRITTEN)
+                return outcome;
+        }
+    }
+    return WRITTEN;
+}
+
+/* --- the type --- */
+
+static int send(struct output *output, const char *data, size_t length)
+{
+    enum outcome outcome;
+    if (held.depth > 0)
+        return queue_append(&held.queue[output->index], data, length);
+    if (entered(output->channel)) /* a signal handler in the middle of our own write */
+        return queue_append(&output->kept, data, length);
+    if (enter(output->channel) < 0)
+        return -1;
+    if (output->kept.length > 0)
+        outcome = queue_append(&output->kept, data, length) < 0 ? FAILED : write_kept(output);
+    else
+        outcome = write_or_keep(output, data, length);
+    if (outcome == WRITTEN)
+        outcome = write_channel_kept(output->channel);
+    leave(output->channel);
+    return outcome == WRITTEN ? 0 : -1;
+}
+
+static PyObject *closed_error(void)
+{
+    PyErr_SetString(PyExc_ValueError, "I/O operation on closed file");
+    return NULL;
+}
+
+static PyObject *output_write(PyObject *self, PyObject *data)
+{
+    struct output *output = output_of(self);
+    Py_buffer view;
+    if (output->fd < 0)
+        return closed_error();
+    if (PyObject_GetBuffer(data, &view, PyBUF_CONTIG_RO) < 0)
+        return NULL;
+    int result = view.len == 0 ? 0 : send(output, view.buf, (size_t)view.len);
+    PyObject *count = result < 0 ? NULL : PyLong_FromSsize_t(view.len);
+    PyBuffer_Release(&view);
+    return count;
+}
+
+static PyObject *output_flush(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct output *output = output_of(self);
+    if (output->fd < 0)
+        return closed_error();
+    if (output->kept.length > 0 && !entered(output->channel)) {
+        if (enter(output->channel) < 0)
+            return NULL;
+        enum outcome outcome = write_kept(output);
+        leave(output->channel);
+        if (outcome != WRITTEN)
+            return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *output_close(PyObject *self, PyObject *unused)
+{
+    struct output *output = output_of(self);
+    if (output->fd >= 0) {
+        PyObject *flushed = output_flush(self, unused);
+        if (flushed == NULL)
+            return NULL;
+        Py_DECREF(flushed);
+        output->fd = -1;
+    }
+    return PyObject_CallMethod((PyObject *)file_type, "close", "O", self);
+}
+
+/* There are the two streams, and no others: their state is not made for more. */
+static PyObject *output_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    PyErr_Format(PyExc_TypeError, "cannot create '%s' instances", type->tp_name);
+    return NULL;
+}
+
+static PyMethodDef output_methods[] = {
+    {"write", output_write, METH_O, "Write all of the bytes; return their number."},
+    {"flush", output_flush, METH_NOARGS, "Write what a signal handler's exception cut off."},
+    {"close", output_close, METH_NOARGS, "Flush, and refuse to write from now on."},
+    {NULL, NULL, 0, NULL},
+};
+
+static char output_doc[] = "The bytes under sys.stdout and sys.stderr: a FileIO whose writes are complete.";
+
+static PyType_Slot output_slots[] = {
+    {Py_tp_doc, output_doc},
+    {Py_tp_methods, output_methods},
+    {Py_tp_new, output_new},
+    {0, NULL},
+};
+
+static int make_types(void)
+{
+    PyType_Spec spec = {.name = "pyentry.Output", .flags = Py_TPFLAGS_DEFAULT, .slots = output_slots};
+    PyObject *bases = NULL;
+    PyObject *io = PyImport_ImportModule("_io");
+    if (io == NULL)
+        return -1;
+    file_type = (PyTypeObject *)PyObject_GetAttrString(io, "FileIO");
+    text_type = (PyTypeObject *)PyObject_GetAttrString(io, "TextIOWrapper");
+    Py_DECREF(io);
+    if (file_type == NULL || text_type == NULL || (bases = PyTuple_Pack(1, file_type)) == NULL)
+        return -1;
+    spec.basicsize = (int)(file_type->tp_basicsize + (Py_ssize_t)sizeof(struct output));
+    output_type = (PyTypeObject *)PyType_FromSpecWithBases(&spec, bases);
+    Py_DECREF(bases);
+    return output_type == NULL ? -1 : 0;
+}
+
+/* --- the streams --- */
+
+static bool same_file(int a, int b)
+{
+    struct stat at_a, at_b;
+    return fstat(a, &at_a) == 0 && fstat(b, &at_b) == 0 && at_a.st_dev == at_b.st_dev
+           && at_a.st_ino == at_b.st_ino;
+}
+
+static PyObject *make_output(int index, int fd)
+{
+    PyObject *arguments = Py_BuildValue("(isO)", fd, "wb", Py_False);
+    if (arguments == NULL)
+        return NULL;
+    PyObject *self = file_type->tp_new(output_type, arguments, NULL);
+    if (self != NULL && output_type->tp_init(self, arguments, NULL) < 0)
+        Py_CLEAR(self);
+    Py_DECREF(arguments);
+    if (self == NULL)
+        return NULL;
+    struct channel *channel = &streams[index].channel;
+    if (index > 0 && streams[0].output != NULL && same_file(streams[0].output->fd, fd))
+        channel = &streams[0].channel;
+    *output_of(self) = (struct output){.channel = channel, .fd = fd, .index = index};
+    return self;
+}
+
+/* Begins text again, on output, with everything else as python had set it. */
+static int rebase(PyObject *text, PyObject *output)
+{
+    int result = -1;
+    PyObject *encoding = PyObject_GetAttrString(text, "encoding");
+    PyObject *errors = PyObject_GetAttrString(text, "errors");
+    PyObject *line_buffering = PyObject_GetAttrString(text, "line_buffering");
+    if (encoding != NULL && errors != NULL && line_buffering != NULL) {
+        PyObject *none = PyObject_CallMethod(text, "__init__", "OOOsOO", output, encoding, errors, "\n",
+                                             line_buffering, Py_True);
+        result = none == NULL ? -1 : 0;
+        Py_XDECREF(none);
+    }
+    Py_XDECREF(encoding);
+    Py_XDECREF(errors);
+    Py_XDECREF(line_buffering);
+    return result;
+}
+
+static int install_stream(int index)
+{
+    int result = -1, fd;
+    PyObject *raw = NULL, *name = NULL, *output = NULL;
+    PyObject *text = PySys_GetObject(stream_names[index]);
+    if (text == NULL || !Py_IS_TYPE(text, text_type)) /* None: the descriptor is closed */
+        return 0;
+    streams[index].channel.lock = PyThread_allocate_lock();
+    if (streams[index].channel.lock == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if ((raw = PyObject_GetAttrString(text, "buffer")) != NULL
+        && (name = PyObject_GetAttrString(raw, "name")) != NULL
+        && (fd = PyObject_AsFileDescriptor(raw)) >= 0 && (output = make_output(index, fd)) != NULL
+        && PyObject_SetAttrString(output, "name", name) == 0 && rebase(text, output) == 0) {
+        /* Both references are kept: print and release look at the streams for as long as there is Python. */
+        streams[index].output = output_of(output);
+        streams[index].text = text;
+        Py_INCREF(output);
+        Py_INCREF(text);
+        result = 0;
+    }
+    Py_XDECREF(raw);
+    Py_XDECREF(name);
+    Py_XDECREF(output);
+    return result;
+}
+
+int pye_stdio_install(void)
+{
+    if (make_types() < 0)
+        return -1;
+    for (int i = 0; i < STREAMS; i++) {
+        if (install_stream(i) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+PyObject *pye_stdio_text_write(void)
+{
+    return PyObject_GetAttrString((PyObject *)text_type, "write");
+}
+
+bool pye_stdio_is_installed(PyObject *file)
+{
+    return file == streams[0].text || file == streams[1].text;
+}
+
+bool pye_stdio_is_ours(PyObject *file)
+{
+    if (pye_stdio_is_installed(file))
+        return true;
+    if (!Py_IS_TYPE(file, text_type))
+        return false;
+    PyObject *buffer = PyObject_GetAttrString(file, "buffer");
+    bool ours = buffer != NULL && Py_IS_TYPE(buffer, output_type);
+    PyErr_Clear(); /* a detached stream has no buffer */
+    Py_XDECREF(buffer);
+    return ours;
+}
+
+void pye_stdio_hold(void)
+{
+    held.depth++;
+}
+
+void pye_stdio_release(void)
+{
+    PyObject *type, *value, *traceback;
+    if (--held.depth > 0)
+        return;
+    PyErr_Fetch(&type, &value, &traceback);
+    for (int i = 0; i < STREAMS; i++) {
+        struct queue queue = held.queue[i];
+        held.queue[i] = (struct queue){NULL, 0, 0};
+        if (queue.length > 0 && streams[i].output->fd >= 0 && send(streams[i].output, queue.data, queue.length) < 0)
+            PyErr_Clear();
+        queue_clear(&queue);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+void pye_stdio_after_fork(void)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        struct stream *stream = &streams[i];
+        if (stream->output == NULL)
+            continue;
+        queue_clear(&stream->output->kept);
+        queue_clear(&held.queue[i]);
+        if (stream->channel.owner != 0) {
+            /* The owner is a thread of the parent's, or this one, forking in a signal handler. */
+            stream->channel.lock = PyThread_allocate_lock();
+            stream->channel.owner = 0;
+        }
+    }
+}

@@ -1,0 +1,35 @@
+/* The standard streams: complete writes, one lock per open file.
+ *
+ * Under sys.stdout and sys.stderr, which stay io.TextIOWrapper objects, lies a FileIO whose write() returns
+ * when every byte is out: a short write is continued, a signal in the middle is handled and the rest follows,
+ * a full non-blocking pipe is waited for. What an exception raised by a signal handler cuts off, and what a
+ * handler prints in the middle of a write, is kept and follows before anything else is written. */
+#ifndef PYE_STDIO_H
+#define PYE_STDIO_H
+
+#include <Python.h>
+
+#include <stdbool.h>
+
+/* Puts the streams in. 0, or -1 with an exception. */
+int pye_stdio_install(void);
+
+/* The function that writes text to such a stream, a new reference. After pye_stdio_install. */
+PyObject *pye_stdio_text_write(void);
+
+/* Whether file is a text stream of ours: sys.stdout or sys.stderr as installed, or a plain
+ * TextIOWrapper that somebody put around their buffer. */
+bool pye_stdio_is_ours(PyObject *file);
+
+/* Whether file is one of the two text streams as installed. */
+bool pye_stdio_is_installed(PyObject *file);
+
+/* Between hold and release, what this thread writes to the streams is gathered, and written in one piece at the
+ * end. The two may be nested. An exception that is set survives release; errors in writing are dropped. */
+void pye_stdio_hold(void);
+void pye_stdio_release(void);
+
+/* In a forked child: locks that other threads held are free, and what the parent kept is the parent's to write. */
+void pye_stdio_after_fork(void);
+
+#endif

@@ -1,0 +1,17 @@
+/* Who is below a process, read from /proc.
+ *
+ * /proc/PID/task/TID/children is not on every kernel, so the ppid fields of all processes are read. */
+#ifndef PYE_DESCENDANTS_H
+#define PYE_DESCENDANTS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* The direct children of parent; the caller frees the list. *count is 0 where /proc cannot be read.
+ * Zombies are left out: nobody is at home. */
+pid_t *pye_children(pid_t parent, size_t *count);
+
+/* The parent and the state in the text of a /proc/PID/stat file; -1 when it is not one. */
+pid_t pye_parse_stat(const char *text, char *state);
+
+#endif

@@ -1,0 +1,36 @@
+/* A table of contents: read the options, pick the role, go. */
+#include "config.h"
+
+#include "embed/embed.h"
+#include "launcher/options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { USAGE_STATUS = 2 };
+
+static int show_version(void)
+{
+    printf("Python %s (pyentry %s)\n", pye_python_version(), PACKAGE_VERSION);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct pye_options options;
+
+    pye_stop_guard();
+    switch (pye_options_read(&options, &argc, argv)) {
+    case PYE_USAGE_ERROR:
+        return USAGE_STATUS;
+    case PYE_SHOW_VERSION:
+        return show_version();
+    case PYE_SHOW_HELP:
+        pye_options_help(); /* python adds its own: --help is still in argv */
+        break;
+    case PYE_RUN:
+        break;
+    }
+    pye_signals_configure(&options.python);
+    return pye_run_python(argc, argv, &options.python);
+}

@@ -1,0 +1,240 @@
+#include "launcher/options.h"
+
+#include "launcher/log.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { CHOICE, DURATION, SIGNAL_MAP, STATUS };
+
+struct option {
+    const char *name;
+    const char *argument; /* what --help shows; of a CHOICE the values themselves, in their enum's order */
+    const char *fallback;
+    enum kind kind;
+    size_t offset; /* in struct pye_options */
+    const char *help;
+};
+
+#define FIELD(member) offsetof(struct pye_options, member)
+
+static const struct option table[] = {
+    {"init", "auto|never", "auto", CHOICE, FIELD(init),
+     "supervise Python from a parent process; not in this version: both run it in this process"},
+    {"forward", "auto|main|group", "auto", CHOICE, FIELD(python.forward),
+     "who gets a SIGTERM besides the main thread: its direct children, nobody, or the process group"},
+    {"signal-map", "FROM=TO[,...]", "", SIGNAL_MAP, FIELD(python.signal_map),
+     "rewrite an arriving signal (TERM=QUIT); a TO of 0 drops it"},
+    {"stop-report", "DURATION", "8s", DURATION, FIELD(python.stop_report),
+     "still alive this long after SIGTERM: print every thread's traceback; 0: never"},
+    {"term-status", "N", "", STATUS, FIELD(python.term_status),
+     "exit status after a stop by SIGTERM that went well, in place of ending by the signal"},
+    {"faulthandler", "on|off", "on", CHOICE, FIELD(python.faulthandler),
+     "Python tracebacks when the process crashes"},
+};
+
+enum { OPTIONS = sizeof table / sizeof *table, VARIABLE_BYTES = 64 };
+
+/* --stop-report -> PYENTRY_STOP_REPORT */
+static const char *variable_of(const struct option *option)
+{
+    static char variable[VARIABLE_BYTES];
+    int length = snprintf(variable, sizeof variable, "PYENTRY_%s", option->name);
+    for (int i = 0; i < length; i++)
+        variable[i] = variable[i] == '-' ? '_' : (char)toupper((unsigned char)variable[i]);
+    return variable;
+}
+
+/* The place of text among "auto|never" is the value of the enum. */
+static bool parse_choice(const char *text, const char *choices, int *place)
+{
+    for (int index = 0;; index++) {
+        size_t length = strcspn(choices, "|");
+        if (strlen(text) == length && strncmp(text, choices, length) == 0) {
+            *place = index;
+            return true;
+        }
+        if (choices[length] == '\0')
+            return false;
+        choices += length + 1;
+    }
+}
+
+static bool store(struct pye_options *options, const struct option *option, const char *text)
+{
+    void *field = (char *)options + option->offset;
+    long number;
+    switch (option->kind) {
+    case CHOICE:
+        return parse_choice(text, option->argument, field);
+    case DURATION:
+        return pye_parse_duration(text, field);
+    case SIGNAL_MAP:
+        return pye_parse_signal_map(text, field);
+    case STATUS:
+        if (!pye_parse_number(text, 0, 255, &number))
+            return false;
+        *(int *)field = (int)number;
+        return true;
+    }
+    return false;
+}
+
+static const char *takes(enum kind kind)
+{
+    switch (kind) {
+    case CHOICE:
+        return "one of ";
+    case DURATION:
+        return "a duration: 500ms, 8s, 2m, or 0 for never; ";
+    case SIGNAL_MAP:
+        return "pairs of signals: TERM=QUIT,HUP=0; ";
+    case STATUS:
+        return "a number from 0 to 255; ";
+    }
+    return "";
+}
+
+static bool refuse(const struct option *option, const char *value, bool from_command_line)
+{
+    pye_log("%s%s='%s' is not valid: it takes %s%s", from_command_line ? "--" : "",
+            from_command_line ? option->name : variable_of(option), value, takes(option->kind),
+            option->argument);
+    return false;
+}
+
+static const struct option *find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (strlen(table[i].name) == length && strncmp(table[i].name, name, length) == 0)
+            return &table[i];
+    }
+    return NULL;
+}
+
+/* Whether a and b differ in one character, one more or less, or two neighbours swapped. */
+static bool nearly(const char *a, size_t a_length, const char *b)
+{
+    size_t b_length = strlen(b), same = 0, tail = 0;
+    size_t shorter = a_length < b_length ? a_length : b_length;
+    size_t longer = a_length < b_length ? b_length : a_length;
+
+    while (same < shorter && a[same] == b[same])
+        same++;
+    while (tail < shorter - same && a[a_length - 1 - tail] == b[b_length - 1 - tail])
+        tail++;
+    size_t differ = longer - same - tail;
+    if (differ <= 1)
+        return true;
+    return a_length == b_length && differ == 2 && a[same] == b[same + 1] && a[same + 1] == b[same];
+}
+
+/* A slip in one of our names is ours to explain; any other unknown option is python's to refuse. */
+static enum pye_action unknown(const char *name, size_t length)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (nearly(name, length, table[i].name)) {
+            pye_log("unknown option --%.*s: did you mean --%s? See pyentry --help", (int)length, name,
+                    table[i].name);
+            return PYE_USAGE_ERROR;
+        }
+    }
+    return PYE_RUN;
+}
+
+/* Puts the command line's options into the environment, and stops at the first that is not ours. */
+static enum pye_action take_command_line(int argc, char **argv, int *taken, bool given[OPTIONS])
+{
+    int i = 1;
+    for (; i < argc && strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0'; i++) {
+        const char *name = argv[i] + 2;
+        size_t length = strcspn(name, "=");
+        if (strcmp(name, "help") == 0 || strcmp(name, "version") == 0) {
+            *taken = i - 1;
+            return name[0] == 'h' ? PYE_SHOW_HELP : PYE_SHOW_VERSION;
+        }
+        const struct option *option = find(name, length);
+        if (option == NULL) {
+            *taken = i - 1;
+            return unknown(name, length);
+        }
+        if (name[length] == '\0' && i + 1 == argc) {
+            pye_log("--%s needs a value: --%s=%s", option->name, option->name, option->argument);
+            return PYE_USAGE_ERROR;
+        }
+        const char *value = name[length] == '=' ? name + length + 1 : argv[++i];
+        if (value[0] == '\0') {
+            refuse(option, value, true);
+            return PYE_USAGE_ERROR;
+        }
+        if (setenv(variable_of(option), value, 1) < 0) {
+            pye_log("--%s: %s", option->name, strerror(errno));
+            return PYE_USAGE_ERROR;
+        }
+        given[option - table] = true;
+    }
+    *taken = i - 1;
+    return PYE_RUN;
+}
+
+static bool read_environment(struct pye_options *options, const bool given[OPTIONS])
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const char *value = getenv(variable_of(&table[i]));
+        /* An empty variable counts as unset, as python's own variables do. */
+        if (value == NULL || *value == '\0')
+            continue;
+        if (!store(options, &table[i], value))
+            return refuse(&table[i], value, given[i]);
+    }
+    return true;
+}
+
+static void set_defaults(struct pye_options *options)
+{
+    *options = (struct pye_options){.python.term_status = PYE_BY_SIGNAL};
+    pye_signal_map_clear(&options->python.signal_map);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (*table[i].fallback != '\0')
+            store(options, &table[i], table[i].fallback);
+    }
+}
+
+enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv)
+{
+    bool given[OPTIONS] = {false};
+    int taken = 0;
+
+    set_defaults(options);
+    enum pye_action action = take_command_line(*argc, argv, &taken, given);
+    if (action == PYE_RUN && !read_environment(options, given))
+        action = PYE_USAGE_ERROR;
+    if (action == PYE_RUN || action == PYE_SHOW_HELP) {
+        for (int i = 1; i + taken <= *argc; i++)
+            argv[i] = argv[i + taken]; /* the closing NULL too */
+        *argc -= taken;
+    }
+    return action;
+}
+
+void pye_options_help(void)
+{
+    puts("usage: pyentry [pyentry option] ... [python option] ... [-c cmd | -m mod | file | -] [arg] ...\n"
+         "pyentry takes the place of python: it prints at once, stops when told, and loses nothing.\n\n"
+         "pyentry options, in front (each also as PYENTRY_NAME in the environment; the command line wins):");
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const struct option *option = &table[i];
+        printf("  --%s=%s\n        %s", option->name, option->argument, option->help);
+        if (*option->fallback != '\0')
+            printf(" [%s]", option->fallback);
+        putchar('\n');
+    }
+    puts("  --version\n        the versions of Python and of pyentry\n"
+         "  --help\n        this text, and python's own\n\n"
+         "python options:");
+    fflush(stdout);
+}

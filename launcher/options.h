@@ -1,0 +1,25 @@
+/* pyentry's own options, from the command line and the environment.
+ *
+ * One table in options.c is behind the parser, --help and the PYENTRY_* variables; the manual page, the
+ * completions and the README are checked against --help. */
+#ifndef PYE_OPTIONS_H
+#define PYE_OPTIONS_H
+
+#include "embed/embed.h"
+
+enum pye_init { PYE_INIT_AUTO, PYE_INIT_NEVER };
+
+enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_USAGE_ERROR };
+
+struct pye_options {
+    enum pye_init init;
+    struct pye_settings python;
+};
+
+/* Reads the options and takes pyentry's own out of argv. What the command line gave is also put into the
+ * environment, so that a Python started by this one behaves the same. Prints the line of a usage error. */
+enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv);
+
+void pye_options_help(void);
+
+#endif

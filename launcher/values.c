@@ -1,0 +1,148 @@
+#include "launcher/values.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { NAME_MAX_BYTES = 32 };
+
+bool pye_parse_number(const char *text, long low, long high, long *number)
+{
+    /* strtol would take spaces and signs. */
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (*end != '\0' || errno != 0 || value < low || value > high)
+        return false;
+    *number = value;
+    return true;
+}
+
+bool pye_parse_duration(const char *text, int64_t *milliseconds)
+{
+    static const struct {
+        const char *suffix;
+        long milliseconds;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}};
+    static const long day = 24L * 60 * 60 * 1000;
+    char digits[NAME_MAX_BYTES];
+    size_t length = strspn(text, "0123456789");
+    const char *suffix = text + length;
+    long count;
+
+    if (length >= sizeof digits)
+        return false;
+    memcpy(digits, text, length);
+    digits[length] = '\0';
+    if (!pye_parse_number(digits, 0, day, &count))
+        return false;
+    if (count == 0 && *suffix == '\0') {
+        *milliseconds = 0;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(suffix, units[i].suffix) != 0)
+            continue;
+        if (count > day / units[i].milliseconds)
+            return false;
+        *milliseconds = (int64_t)count * units[i].milliseconds;
+        return true;
+    }
+    return false;
+}
+
+/* By hand, since sigabbrev_np is glibc's alone and the numbers differ between architectures. */
+static const struct {
+    const char *name;
+    int number;
+} signal_names[] = {
+    {"HUP", SIGHUP},   {"INT", SIGINT},       {"QUIT", SIGQUIT},   {"ILL", SIGILL},
+    {"TRAP", SIGTRAP}, {"ABRT", SIGABRT},     {"BUS", SIGBUS},     {"FPE", SIGFPE},
+    {"KILL", SIGKILL}, {"USR1", SIGUSR1},     {"SEGV", SIGSEGV},   {"USR2", SIGUSR2},
+    {"PIPE", SIGPIPE}, {"ALRM", SIGALRM},     {"TERM", SIGTERM},   {"STKFLT", SIGSTKFLT},
+    {"CHLD", SIGCHLD}, {"CONT", SIGCONT},     {"STOP", SIGSTOP},   {"TSTP", SIGTSTP},
+    {"TTIN", SIGTTIN}, {"TTOU", SIGTTOU},     {"URG", SIGURG},     {"XCPU", SIGXCPU},
+    {"XFSZ", SIGXFSZ}, {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF},   {"WINCH", SIGWINCH},
+    {"IO", SIGIO},     {"PWR", SIGPWR},       {"SYS", SIGSYS},
+};
+
+static bool parse_realtime(const char *name, int *number)
+{
+    long offset = 0;
+    bool from_min = strncasecmp(name, "RTMIN", 5) == 0;
+    if (!from_min && strncasecmp(name, "RTMAX", 5) != 0)
+        return false;
+    if (name[5] != '\0') {
+        if (name[5] != (from_min ? '+' : '-')
+            || !pye_parse_number(name + 6, 0, SIGRTMAX - SIGRTMIN, &offset))
+            return false;
+    }
+    *number = from_min ? SIGRTMIN + (int)offset : SIGRTMAX - (int)offset;
+    return true;
+}
+
+bool pye_parse_signal(const char *text, int *number)
+{
+    long value;
+    if (pye_parse_number(text, 1, PYE_SIGNALS - 1, &value)) {
+        *number = (int)value;
+        return true;
+    }
+    const char *name = strncasecmp(text, "SIG", 3) == 0 ? text + 3 : text;
+    for (size_t i = 0; i < sizeof signal_names / sizeof *signal_names; i++) {
+        if (strcasecmp(name, signal_names[i].name) == 0) {
+            *number = signal_names[i].number;
+            return true;
+        }
+    }
+    return parse_realtime(name, number);
+}
+
+void pye_signal_map_clear(struct pye_signal_map *map)
+{
+    for (int i = 0; i < PYE_SIGNALS; i++)
+        map->to[i] = (uint8_t)i;
+}
+
+static bool parse_pair(char *pair, struct pye_signal_map *map)
+{
+    int from, to = 0;
+    char *equals = strchr(pair, '=');
+    if (equals == NULL)
+        return false;
+    *equals = '\0';
+    if (!pye_parse_signal(pair, &from) || from == SIGKILL || from == SIGSTOP)
+        return false;
+    if (strcmp(equals + 1, "0") != 0 && !pye_parse_signal(equals + 1, &to))
+        return false;
+    if (map->to[from] != from)
+        return false; /* mapped twice: which one was meant? */
+    map->to[from] = (uint8_t)to;
+    return true;
+}
+
+bool pye_parse_signal_map(const char *text, struct pye_signal_map *map)
+{
+    struct pye_signal_map parsed;
+    char pair[2 * NAME_MAX_BYTES];
+
+    pye_signal_map_clear(&parsed);
+    for (;;) {
+        size_t length = strcspn(text, ",");
+        if (length >= sizeof pair)
+            return false;
+        memcpy(pair, text, length);
+        pair[length] = '\0';
+        if (!parse_pair(pair, &parsed))
+            return false;
+        if (text[length] == '\0')
+            break;
+        text += length + 1;
+    }
+    *map = parsed;
+    return true;
+}
