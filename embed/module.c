@@ -24,8 +24,7 @@ static struct PyModuleDef definition = {
     .m_methods = methods,
 };
 
-PyMODINIT_FUNC PyInit__pyentry(void);
-PyMODINIT_FUNC PyInit__pyentry(void)
+PyObject *pye_module_create(void)
 {
     PyObject *module = PyModule_Create(&definition);
     PyObject *terminated = pye_terminated_type();
@@ -58,5 +57,5 @@ static int append_frozen(void)
 
 int pye_module_register(void)
 {
-    return append_frozen() < 0 ? -1 : PyImport_AppendInittab("_pyentry", PyInit__pyentry);
+    return append_frozen() < 0 ? -1 : PyImport_AppendInittab("_pyentry", pye_module_create);
 }

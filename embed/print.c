@@ -13,18 +13,16 @@ static PyObject *sys_dict;   /* for sys.stdout, looked up at each call */
 struct request {
     PyObject *const *values;
     Py_ssize_t count;
-    PyObject *sep, *end, *file, *flush; /* borrowed; flush may be NULL */
+    PyObject *sep, *end, *file; /* borrowed; sep and end NULL where python would complain */
+    bool flush, simple;         /* simple: flush is plain, too */
 };
 
-/* The value of a sep or end argument; NULL where python would complain. */
 static PyObject *text_or(PyObject *value, PyObject *fallback)
 {
-    if (value == NULL || value == Py_None)
-        return fallback;
-    return PyUnicode_Check(value) ? value : NULL;
+    return value == NULL || value == Py_None ? fallback : value;
 }
 
-/* Reads the arguments. False where python's print should have them: to complain, or for a foreign file. */
+/* Reads the arguments. False where they are python's to complain about, or the file is foreign. */
 static bool understand(struct request *request, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     static const char *const known[] = {"sep", "end", "file", "flush"};
@@ -39,12 +37,12 @@ static bool understand(struct request *request, PyObject *const *args, Py_ssize_
             return false;
         value[k] = args[count + i];
     }
-    *request = (struct request){.values = args, .count = count, .flush = value[3]};
+    *request = (struct request){.values = args, .count = count, .flush = value[3] == Py_True};
+    request->simple = value[3] == NULL || PyBool_Check(value[3]);
     request->sep = text_or(value[0], space);
     request->end = text_or(value[1], newline);
     request->file = value[2] == NULL || value[2] == Py_None ? PyDict_GetItemWithError(sys_dict, stdout_name) : value[2];
-    return request->sep != NULL && request->end != NULL && request->file != NULL
-           && pye_stdio_is_ours(request->file);
+    return request->file != NULL && pye_stdio_is_ours(request->file);
 }
 
 /* Whether somebody has put a write of their own on the stream: then it sees python's calls. */
@@ -54,129 +52,91 @@ static bool write_is_patched(PyObject *file)
     return dict != NULL && *dict != NULL && PyDict_GetItemWithError(*dict, write_name) != NULL;
 }
 
-static int write_text(const struct request *request, PyObject *text)
+/* Text whose bytes do not depend on its being written whole or in pieces. */
+static bool is_plain(PyObject *value)
 {
-    PyObject *args[] = {request->file, text};
-    PyObject *result = PyObject_Vectorcall(text_write, args, 2, NULL);
-    if (result == NULL)
-        return -1;
-    Py_DECREF(result);
-    return 0;
+    return PyUnicode_CheckExact(value) && PyUnicode_IS_READY(value) && PyUnicode_IS_ASCII(value);
 }
 
-/* The first count values as strings. On an exception *made says how many there are. */
-static PyObject *strings_of(const struct request *request, Py_ssize_t *made)
+static bool all_plain(const struct request *request)
 {
-    PyObject *strings = PyList_New(0);
-    for (*made = 0; strings != NULL && *made < request->count; ++*made) {
-        PyObject *string = PyObject_Str(request->values[*made]);
-        int result = string == NULL ? -1 : PyList_Append(strings, string);
-        Py_XDECREF(string);
-        if (result < 0)
-            break;
+    if (!request->simple || !is_plain(request->sep) || !is_plain(request->end))
+        return false;
+    for (Py_ssize_t i = 0; i < request->count; i++) {
+        if (!is_plain(request->values[i]))
+            return false;
     }
-    return strings;
+    return true;
 }
 
-/* A value could not be turned into a string: what python would have printed before it is printed. */
-static void write_up_to_failure(const struct request *request, PyObject *strings, Py_ssize_t made)
+/* The line, made before anything of it is written. */
+static PyObject *make_line(const struct request *request)
 {
-    PyObject *type, *value, *traceback;
-    if (made == 0)
-        return;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyObject *joined = PyUnicode_Join(request->sep, strings);
-    PyObject *text = joined == NULL ? NULL : PyUnicode_Concat(joined, request->sep);
-    if (text == NULL || write_text(request, text) < 0)
-        PyErr_Clear(); /* the exception that is reported came first */
+    if (request->count == 1)
+        return PyUnicode_Concat(request->values[0], request->end);
+    PyObject *values = PyTuple_New(request->count);
+    if (values == NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < request->count; i++) {
+        Py_INCREF(request->values[i]);
+        PyTuple_SET_ITEM(values, i, request->values[i]);
+    }
+    PyObject *joined = PyUnicode_Join(request->sep, values);
+    PyObject *line = joined == NULL ? NULL : PyUnicode_Concat(joined, request->end);
+    Py_DECREF(values);
     Py_XDECREF(joined);
-    Py_XDECREF(text);
-    PyErr_Restore(type, value, traceback);
+    return line;
 }
 
-/* The characters cannot all be encoded, and nothing is out yet: python's print gets as far as it can, and
- * complains about the piece that it is. */
-static int write_in_pieces(const struct request *request, PyObject *const *strings, Py_ssize_t count)
+/* Nothing of this can run foreign code before the write: it is one call. */
+static PyObject *print_line(const struct request *request)
 {
-    PyObject *none = NULL;
-    PyErr_Clear();
-    PyObject *arguments = PyTuple_New(count);
-    PyObject *keywords = Py_BuildValue("{sOsOsO}", "sep", request->sep, "end", request->end, "file", request->file);
-    for (Py_ssize_t i = 0; arguments != NULL && i < count; i++) {
-        Py_INCREF(strings[i]);
-        PyTuple_SET_ITEM(arguments, i, strings[i]);
-    }
-    if (arguments != NULL && keywords != NULL)
-        none = PyObject_Call(python_print, arguments, keywords);
-    Py_XDECREF(arguments);
-    Py_XDECREF(keywords);
-    Py_XDECREF(none);
-    return none == NULL ? -1 : 0;
-}
-
-/* The common case: no list. */
-static int print_one(const struct request *request)
-{
-    PyObject *string = PyObject_Str(request->values[0]);
-    PyObject *text = string == NULL ? NULL : PyUnicode_Concat(string, request->end);
-    int result = text == NULL ? -1 : write_text(request, text);
-    if (result < 0 && text != NULL && PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
-        result = write_in_pieces(request, &string, 1);
-    Py_XDECREF(string);
-    Py_XDECREF(text);
+    PyObject *line = make_line(request);
+    if (line == NULL)
+        return NULL;
+    PyObject *args[] = {request->file, line};
+    PyObject *result = PyObject_Vectorcall(text_write, args, 2, NULL);
+    Py_DECREF(line);
     return result;
 }
 
-static int print_many(const struct request *request)
+static PyObject *flushed(PyObject *result, PyObject *file)
 {
-    int result = -1;
-    Py_ssize_t made;
-    PyObject *strings = strings_of(request, &made);
-    if (strings == NULL)
-        return -1;
-    if (made < request->count) {
-        write_up_to_failure(request, strings, made);
-    } else {
-        PyObject *joined = PyUnicode_Join(request->sep, strings);
-        PyObject *text = joined == NULL ? NULL : PyUnicode_Concat(joined, request->end);
-        if (text != NULL)
-            result = write_text(request, text);
-        if (result < 0 && PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
-            result = write_in_pieces(request, PySequence_Fast_ITEMS(strings), made);
-        Py_XDECREF(joined);
-        Py_XDECREF(text);
-    }
-    Py_DECREF(strings);
-    return result;
-}
-
-/* A TextIOWrapper that somebody put around our bytes gathers lines unless it was told otherwise: what is printed
- * is out when print returns. An installed stream that was told to gather does as told. */
-static int settle(const struct request *request)
-{
-    int flush = request->flush == NULL ? 0 : PyObject_IsTrue(request->flush);
-    if (flush < 0)
-        return -1;
-    if (!flush && pye_stdio_is_installed(request->file))
-        return 0;
-    PyObject *none = PyObject_CallMethod(request->file, "flush", NULL);
-    Py_XDECREF(none);
-    return none == NULL ? -1 : 0;
+    if (result == NULL)
+        return NULL;
+    Py_DECREF(result);
+    return PyObject_CallMethod(file, "flush", NULL);
 }
 
 static PyObject *print(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     struct request request;
+    PyObject *result;
     (void)module;
     if (!understand(&request, args, count, names) || write_is_patched(request.file))
         return PyObject_Vectorcall(python_print, args, (size_t)count, names);
-    Py_INCREF(request.file); /* a __str__ may replace sys.stdout */
-    int result = count == 1 ? print_one(&request) : print_many(&request);
-    if (result == 0)
-        result = settle(&request);
-    Py_DECREF(request.file);
-    if (result < 0)
+
+    PyObject *file = request.file;
+    Py_INCREF(file); /* a __str__ may replace sys.stdout */
+    /* A TextIOWrapper that somebody put around our bytes gathers lines unless it was told otherwise: what is printed
+     * is out when print returns. An installed stream that was told to gather does as told. */
+    bool flush = !pye_stdio_is_installed(file);
+    if (all_plain(&request)) {
+        result = print_line(&request);
+        if (flush || request.flush)
+            result = flushed(result, file);
+    } else {
+        pye_stdio_hold();
+        result = PyObject_Vectorcall(python_print, args, (size_t)count, names);
+        if (flush)
+            result = flushed(result, file);
+        if (pye_stdio_release() < 0)
+            Py_CLEAR(result);
+    }
+    Py_DECREF(file);
+    if (result == NULL)
         return NULL;
+    Py_DECREF(result);
     Py_RETURN_NONE;
 }
 

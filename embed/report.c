@@ -26,6 +26,7 @@ static struct {
     struct timespec since;
     struct sigaction dump; /* faulthandler's handler: all threads, to descriptor */
     int descriptor;        /* a number, open only while a report is made */
+    int timer;             /* the kernel's number: glibc's timer_create may allocate */
     volatile sig_atomic_t armed;
 } report;
 
@@ -145,7 +146,6 @@ void pye_report_arm(void)
     struct sigaction now;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = REPORT_SIGNAL};
     struct itimerspec when = {.it_value = {.tv_sec = report.after / 1000}};
-    int timer; /* the kernel's: glibc's timer_create may allocate */
 
     if (report.after == 0 || report.armed)
         return;
@@ -156,15 +156,15 @@ void pye_report_arm(void)
     clock_gettime(CLOCK_MONOTONIC, &report.since);
     event.sigev_value.sival_ptr = &report;
     when.it_value.tv_nsec = report.after % 1000 * NS_PER_MS;
-    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
-        syscall(SYS_timer_settime, timer, 0, &when, NULL);
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &report.timer) == 0)
+        syscall(SYS_timer_settime, report.timer, 0, &when, NULL);
 }
 
 void pye_report_disarm(void)
 {
-    struct sigaction now;
-    if (report.after != 0 && sigaction(REPORT_SIGNAL, NULL, &now) == 0 && now.sa_sigaction == on_report)
-        signal(REPORT_SIGNAL, SIG_IGN);
+    /* faulthandler takes its handlers back, and the timer would kill. */
+    if (report.armed)
+        syscall(SYS_timer_delete, report.timer);
     report.after = 0;
 }
 

@@ -11,9 +11,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { STATUS_BY_SIGNAL = 128 };
+enum { STATUS_BY_SIGNAL = 128, KICK_NS = 20 * 1000 * 1000, CLOSING_NS = 999 * 1000 * 1000 };
 
 typedef void action(int, siginfo_t *, void *);
 
@@ -25,6 +27,8 @@ static struct {
     bool ignored;                       /* SIGTERM was ignored when the process began */
     volatile sig_atomic_t in_charge;    /* handler is the one that Python calls */
     volatile sig_atomic_t taken, due;
+    volatile sig_atomic_t timing;       /* timer is running */
+    int timer;                          /* the kernel's number: glibc's timer_create may allocate */
 } state;
 
 static PyObject *python_signal; /* the _signal.signal that was replaced */
@@ -85,12 +89,39 @@ static void on_guarded(int number, siginfo_t *info, void *context)
     pye_sigterm_end();
 }
 
+/* Sends SIGTERM to this process from a timer, which its handler knows by from_timer. Async-signal-safe. */
+static void start_timer(long first_ns, long interval_ns)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
+    struct itimerspec when = {.it_value.tv_nsec = first_ns, .it_interval.tv_nsec = interval_ns};
+    event.sigev_value.sival_ptr = &state;
+    if (state.timing || syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &state.timer) < 0)
+        return;
+    state.timing = 1;
+    syscall(SYS_timer_settime, state.timer, 0, &when, NULL);
+}
+
+static void stop_timer(void)
+{
+    if (state.timing)
+        syscall(SYS_timer_delete, state.timer);
+    state.timing = 0;
+}
+
+static bool from_timer(const siginfo_t *info)
+{
+    return info->si_code == SI_TIMER && info->si_value.sival_ptr == &state;
+}
+
+/* The interpreter is being taken down: finalizers still flush files, and may take a moment for it. */
 static void on_closing(int number, siginfo_t *info, void *context)
 {
     (void)number;
-    (void)info;
     (void)context;
+    if (from_timer(info))
+        pye_sigterm_end();
     state.due = 1;
+    start_timer(CLOSING_NS, 0);
 }
 
 /* --- the chain --- */
@@ -109,11 +140,17 @@ static void go_on(int number, siginfo_t *info, void *context)
 static void on_sigterm(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
+    if (from_timer(info))
+        return; /* it has done its work by arriving */
     if (getpid() != state.owner) /* between fork and exec: Python would note it, and exec forget it */
         pye_signal_act_by_default(number);
     pye_report_arm();
-    if (state.in_charge && !state.taken)
+    if (state.in_charge && !state.taken) {
         state.due = 1;
+        /* A signal that comes between Python's last look for signals and a system call that blocks is noted, and then
+         * waited over. So until Python has taken it, the main thread is interrupted again and again. */
+        start_timer(KICK_NS, KICK_NS);
+    }
     go_on(number, info, context);
     errno = saved;
 }
@@ -160,6 +197,13 @@ static void chain(int number)
     sigaction(number, &now, NULL);
 }
 
+static void put_in_charge(bool ours)
+{
+    state.in_charge = ours;
+    if (!ours)
+        stop_timer();
+}
+
 static PyObject *set_signal(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
@@ -167,10 +211,23 @@ static PyObject *set_signal(PyObject *module, PyObject *const *args, Py_ssize_t 
     if (old != NULL) {
         long number = PyLong_AsLong(args[0]); /* python_signal has taken it */
         if (number == SIGTERM)
-            state.in_charge = args[1] == state.handler;
+            put_in_charge(args[1] == state.handler);
         chain((int)number);
     }
     return old;
+}
+
+/* As signal.signal(). */
+static int set_handler(int signal, PyObject *handler)
+{
+    PyObject *number = PyLong_FromLong(signal);
+    if (number == NULL)
+        return -1;
+    PyObject *args[] = {number, handler};
+    PyObject *old = set_signal(NULL, args, 2);
+    Py_DECREF(number);
+    Py_XDECREF(old);
+    return old == NULL ? -1 : 0;
 }
 
 /* --- the stages --- */
@@ -180,7 +237,9 @@ static PyObject *set_signal(PyObject *module, PyObject *const *args, Py_ssize_t 
 static void at_exit(int status, void *unused)
 {
     (void)unused;
-    if (!state.ignored && (state.in_charge || state.due))
+    struct sigaction now;
+    sigaction(SIGTERM, NULL, &now);
+    if (now.sa_sigaction == on_closing)
         set_action(SIGTERM, on_guarded);
     if (pye_sigterm_ends(status)) {
         fflush(NULL);
@@ -204,6 +263,7 @@ void pye_stop_guard(void)
 void pye_signals_configure(const struct pye_settings *settings)
 {
     state.settings = *settings;
+    state.owner = getpid();
     for (int number = 1; number < PYE_SIGNALS; number++) {
         if (mapped(number))
             chain(number);
@@ -213,6 +273,28 @@ void pye_signals_configure(const struct pye_settings *settings)
 #endif
 }
 
+/* The interpreter found our handlers for mapped signals, and took them for somebody else's: it is told what it would
+ * have found without them. */
+static int tell_python(void)
+{
+    for (int number = 1; number < PYE_SIGNALS; number++) {
+        if (!mapped(number) || number == SIGTERM)
+            continue;
+        void (*found)(int) = state.next[number].sa_handler;
+        PyObject *signal = PyImport_ImportModule("_signal");
+        PyObject *handler = signal == NULL ? NULL
+                            : number == SIGINT && found == SIG_DFL
+                                ? PyObject_GetAttrString(signal, "default_int_handler")
+                                : PyLong_FromLong((long)(intptr_t)found);
+        int result = handler == NULL ? -1 : set_handler(number, handler);
+        Py_XDECREF(signal);
+        Py_XDECREF(handler);
+        if (result < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int pye_signals_install(void)
 {
     static PyMethodDef definition = {
@@ -220,7 +302,7 @@ int pye_signals_install(void)
         .ml_flags = METH_FASTCALL,
     };
     python_signal = pye_replace("_signal", "signal", &definition);
-    return python_signal == NULL ? -1 : 0;
+    return python_signal == NULL ? -1 : tell_python();
 }
 
 int pye_sigterm_install(PyObject *handler)
@@ -228,31 +310,32 @@ int pye_sigterm_install(PyObject *handler)
     if (state.ignored)
         return 0;
     state.handler = handler;
-    PyObject *number = PyLong_FromLong(SIGTERM);
-    if (number == NULL)
-        return -1;
-    PyObject *args[] = {number, handler};
-    PyObject *old = set_signal(NULL, args, 2);
-    Py_DECREF(number);
-    Py_XDECREF(old);
-    return old == NULL ? -1 : 0;
+    return set_handler(SIGTERM, handler);
+}
+
+int pye_sigterm_default(void)
+{
+    PyObject *fallback = PyLong_FromLong((long)(intptr_t)SIG_DFL);
+    int result = fallback == NULL ? -1 : state.ignored ? 0 : set_handler(SIGTERM, fallback);
+    Py_XDECREF(fallback);
+    return result;
 }
 
 int pye_sigterm_closing(void)
 {
     if (!state.in_charge)
         return 0;
+    stop_timer();
     sigset_t blocked, before;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &blocked, &before);
     /* The default, so that CPython's own clean-up has nothing to take back. */
-    PyObject *old = PyObject_CallFunction(python_signal, "il", SIGTERM, (long)(intptr_t)SIG_DFL);
-    if (old != NULL)
+    int result = pye_sigterm_default();
+    if (result == 0)
         set_action(SIGTERM, on_closing);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    Py_XDECREF(old);
-    return old == NULL ? -1 : 0;
+    return result;
 }
 
 void pye_signals_after_fork(void)
@@ -260,18 +343,15 @@ void pye_signals_after_fork(void)
     state.owner = getpid();
     state.taken = 0;
     state.due = 0;
+    state.timing = 0; /* timers are not inherited */
 }
 
 /* --- one SIGTERM --- */
 
-bool pye_sigterm_is_ours(void)
-{
-    return state.in_charge;
-}
-
 bool pye_sigterm_take(void)
 {
     state.due = 0;
+    stop_timer();
     if (state.taken)
         return false;
     state.taken = 1;
@@ -281,11 +361,6 @@ bool pye_sigterm_take(void)
 bool pye_sigterm_taken(void)
 {
     return state.taken;
-}
-
-bool pye_sigterm_due(void)
-{
-    return state.due;
 }
 
 void pye_sigterm_again(bool deliver)

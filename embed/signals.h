@@ -20,17 +20,14 @@ int pye_signals_install(void);
 /* Installs handler for SIGTERM through signal.signal. Where SIGTERM was ignored when the process began it stays so. */
 int pye_sigterm_install(PyObject *handler);
 
-/* Whether the handler given to pye_sigterm_install is still in charge. */
-bool pye_sigterm_is_ours(void);
+/* Gives SIGTERM its default action, where it was not ignored. */
+int pye_sigterm_default(void);
 
 /* For the handler: true the first time, and then never again unless pye_sigterm_again. */
 bool pye_sigterm_take(void);
 
 /* A SIGTERM was taken. */
 bool pye_sigterm_taken(void);
-
-/* A SIGTERM came that nobody took. */
-bool pye_sigterm_due(void);
 
 /* The exception for the SIGTERM got lost. With deliver it comes again, without it stays due until the exit. */
 void pye_sigterm_again(bool deliver);

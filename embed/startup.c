@@ -1,5 +1,6 @@
 #include "embed/startup.h"
 
+#include "embed/module.h"
 #include "embed/print.h"
 #include "embed/report.h"
 #include "embed/signals.h"
@@ -11,7 +12,8 @@
 
 static struct {
     struct pye_settings settings;
-    bool installed;
+    PyObject *finder; /* the module _pyentry; nobody has asked for it, so it is not in sys.modules */
+    bool installed, over;
 } startup;
 
 /* --- the garbage collector --- */
@@ -36,9 +38,23 @@ static int freeze_objects(void)
     return none == NULL ? -1 : 0;
 }
 
+/* The module __main__ is the program's: what it holds is collected at the exit. So it is made anew, not frozen. */
+static int renew_main(void)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    PyObject *old = PyDict_GetItemString(modules, "__main__");
+    PyObject *new = PyModule_New("__main__");
+    int result = -1;
+    if (old != NULL && new != NULL && PyDict_Update(PyModule_GetDict(new), PyModule_GetDict(old)) == 0)
+        result = PyDict_SetItemString(modules, "__main__", new);
+    Py_XDECREF(new);
+    return result;
+}
+
 static int resume_collector(void)
 {
-    if (freeze_objects() < 0) /* first: the collection that is due finds nothing to look at */
+    /* Frozen first, so that the collection that is due has nothing to look at. */
+    if (freeze_objects() < 0 || renew_main() < 0)
         return -1;
 #if PY_VERSION_HEX >= 0x030A0000
     PyGC_Enable();
@@ -58,15 +74,27 @@ static PyObject *after_fork(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef after_fork_definition = {"after_fork", after_fork, METH_NOARGS, NULL};
+static PyObject *before_fork(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    pye_stdio_before_fork();
+    Py_RETURN_NONE;
+}
 
-static int register_after_fork(void)
+static PyMethodDef after_fork_definition = {"after_fork", after_fork, METH_NOARGS, NULL};
+static PyMethodDef before_fork_definition = {"before_fork", before_fork, METH_NOARGS, NULL};
+
+static int register_at_fork(void)
 {
     int result = -1;
     PyObject *posix = PyImport_ImportModule("posix");
-    PyObject *function = PyCFunction_New(&after_fork_definition, NULL);
+    PyObject *before = PyCFunction_New(&before_fork_definition, NULL);
+    PyObject *after = PyCFunction_New(&after_fork_definition, NULL);
     PyObject *method = posix == NULL ? NULL : PyObject_GetAttrString(posix, "register_at_fork");
-    PyObject *keywords = function == NULL ? NULL : Py_BuildValue("{sO}", "after_in_child", function);
+    PyObject *keywords = before == NULL || after == NULL
+                             ? NULL
+                             : Py_BuildValue("{sOsO}", "before", before, "after_in_child", after);
     PyObject *nothing = PyTuple_New(0);
     if (method != NULL && keywords != NULL && nothing != NULL) {
         PyObject *none = PyObject_Call(method, nothing, keywords);
@@ -74,7 +102,8 @@ static int register_after_fork(void)
         Py_XDECREF(none);
     }
     Py_XDECREF(posix);
-    Py_XDECREF(function);
+    Py_XDECREF(before);
+    Py_XDECREF(after);
     Py_XDECREF(method);
     Py_XDECREF(keywords);
     Py_XDECREF(nothing);
@@ -101,6 +130,17 @@ static void import_warnings(void)
     Py_XDECREF(warnings);
 }
 
+/* With no stderr, its descriptor may come to be a file of the program's: nothing is reported then. */
+static int keep_reports_off(void)
+{
+    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
+    PyObject *was = faulthandler == NULL ? NULL : PyObject_CallMethod(faulthandler, "disable", NULL);
+    startup.settings.stop_report = 0;
+    Py_XDECREF(faulthandler);
+    Py_XDECREF(was);
+    return was == NULL ? -1 : 0;
+}
+
 static int install(void)
 {
     startup.installed = true;
@@ -108,29 +148,41 @@ static int install(void)
         return -1;
     if (pye_stdio_install() < 0 || pye_print_install() < 0 || pye_traceback_install() < 0)
         return -1;
-    import_warnings();
-    if (register_after_fork() < 0 || pye_report_install(startup.settings.stop_report) < 0)
+    if (PySys_GetObject("stderr") == Py_None && keep_reports_off() < 0)
+        return -1;
+    if (register_at_fork() < 0 || pye_report_install(startup.settings.stop_report) < 0)
         return -1;
     if (pye_signals_install() < 0)
         return -1;
-    return inspecting() ? 0 : pye_terminate_install();
+    return pye_terminate_install(inspecting());
 }
 
 /* --- when --- */
 
-static int remove_finder(PyObject *finder)
+static int remove_finder(void)
 {
     PyObject *path = PySys_GetObject("meta_path");
-    PyObject *result = path == NULL ? NULL : PyObject_CallMethod(path, "remove", "O", finder);
+    PyObject *result = path == NULL ? NULL : PyObject_CallMethod(path, "remove", "O", startup.finder);
     Py_XDECREF(result);
+    Py_CLEAR(startup.finder);
     return result == NULL ? -1 : 0;
+}
+
+static bool is_named(PyObject *name, const char *wanted)
+{
+    return PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, wanted) == 0;
 }
 
 PyObject *pye_startup_find_spec(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    if (count > 0 && PyUnicode_Check(args[0]) && PyUnicode_CompareWithASCIIString(args[0], "site") == 0) {
-        if (remove_finder(module) < 0 || install() < 0)
+    (void)module;
+    bool site = count > 0 && is_named(args[0], "site");
+    /* With -W, warnings comes first, and may have something to say about it. */
+    if (site || (count > 0 && is_named(args[0], "warnings"))) {
+        if (remove_finder() < 0 || install() < 0)
             return NULL;
+        if (site)
+            import_warnings();
     }
     Py_RETURN_NONE;
 }
@@ -139,21 +191,23 @@ int pye_startup_begin(const struct pye_settings *settings)
 {
     startup.settings = *settings;
     pause_collector();
-    PyObject *finder = PyImport_ImportModule("_pyentry");
+    startup.finder = pye_module_create();
     PyObject *path = PySys_GetObject("meta_path");
-    int result = finder == NULL || path == NULL ? -1 : PyList_Insert(path, 0, finder);
-    Py_XDECREF(finder);
-    return result;
+    return startup.finder == NULL || path == NULL ? -1 : PyList_Insert(path, 0, startup.finder);
 }
 
 int pye_startup_finish(void)
 {
     if (!startup.installed) {
-        PyObject *finder = PyImport_ImportModule("_pyentry");
-        int result = finder == NULL ? -1 : remove_finder(finder);
-        Py_XDECREF(finder);
-        if (result < 0 || install() < 0)
+        if (remove_finder() < 0 || install() < 0)
             return -1;
+        import_warnings();
     }
-    return freeze_objects();
+    startup.over = true;
+    return 0;
+}
+
+bool pye_startup_is_over(void)
+{
+    return startup.over;
 }

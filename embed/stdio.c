@@ -1,13 +1,16 @@
 #include "embed/stdio.h"
 
+#include "embed/signals.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STREAMS = 2, FINALIZING_WAIT_US = 1000 * 1000 };
+enum { STREAMS = 2, FINALIZING_WAIT_US = 1000 * 1000, STALLED_MS = 1000 };
 
 static const char *const stream_names[STREAMS] = {"stdout", "stderr"};
 
@@ -37,6 +40,8 @@ static struct stream {
     PyObject *text;
 } streams[STREAMS];
 
+static bool by_line; /* the interpreter has put its own print back: lines are put together here */
+
 static PyTypeObject *output_type, *file_type, *text_type;
 
 /* What this thread gathers between hold and release. */
@@ -54,6 +59,12 @@ static void queue_clear(struct queue *queue)
 {
     PyMem_RawFree(queue->data);
     *queue = (struct queue){NULL, 0, 0};
+}
+
+static void drop_front(struct queue *queue, size_t count)
+{
+    queue->length -= count;
+    memmove(queue->data, queue->data + count, queue->length);
 }
 
 static int queue_append(struct queue *queue, const char *data, size_t length)
@@ -177,6 +188,31 @@ static void keep_first(struct output *output, const char *data, size_t length)
     PyErr_Restore(type, value, traceback);
 }
 
+static bool writable_soon(int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    int count;
+    Py_BEGIN_ALLOW_THREADS
+    count = poll(&ready, 1, STALLED_MS);
+    Py_END_ALLOW_THREADS
+    return count > 0;
+}
+
+/* Writes what is kept for as long as somebody reads it. For when there is no waiting for a reader that has stopped
+ * reading; what is left stays kept. */
+static void write_while_read(struct output *output)
+{
+    while (output->kept.length > 0 && writable_soon(output->fd)) {
+        /* No more than surely fits, or a blocking pipe would wait for the rest. */
+        size_t length = output->kept.length < PIPE_BUF ? output->kept.length : PIPE_BUF;
+        ssize_t written = write(output->fd, output->kept.data, length);
+        if (written > 0)
+            drop_front(&output->kept, (size_t)written);
+        else if (errno != EINTR && errno != EAGAIN)
+            break;
+    }
+}
+
 /* What an exception from a signal handler cuts off is kept; what a broken descriptor refuses is not: it would be
  * refused again. */
 static enum outcome write_or_keep(struct output *output, const char *data, size_t length)
@@ -222,8 +258,6 @@ static enum outcome write_channel_kept(struct channel *channel)
 static int send(struct output *output, const char *data, size_t length)
 {
     enum outcome outcome;
-    if (held.depth > 0)
-        return queue_append(&held.queue[output->index], data, length);
     if (entered(output->channel)) /* a signal handler in the middle of our own write */
         return queue_append(&output->kept, data, length);
     if (enter(output->channel) < 0)
@@ -238,21 +272,40 @@ static int send(struct output *output, const char *data, size_t length)
     return outcome == WRITTEN ? 0 : -1;
 }
 
-static PyObject *closed_error(void)
+/* Writes what this thread has gathered for one stream. */
+static int let_out(struct output *output)
 {
-    PyErr_SetString(PyExc_ValueError, "I/O operation on closed file");
-    return NULL;
+    struct queue queue = held.queue[output->index];
+    int result = 0;
+    held.queue[output->index] = (struct queue){NULL, 0, 0};
+    if (queue.length > 0 && output->fd >= 0)
+        result = send(output, queue.data, queue.length);
+    queue_clear(&queue);
+    return result;
+}
+
+static int take(struct output *output, const char *data, size_t length)
+{
+    struct queue *queue = &held.queue[output->index];
+    if (length == 0)
+        return 0;
+    bool gather = held.depth > 0 || (by_line && data[length - 1] != '\n');
+    if (!gather && queue->length == 0)
+        return send(output, data, length);
+    if (queue_append(queue, data, length) < 0)
+        return -1;
+    return gather ? 0 : let_out(output);
 }
 
 static PyObject *output_write(PyObject *self, PyObject *data)
 {
     struct output *output = output_of(self);
     Py_buffer view;
-    if (output->fd < 0)
-        return closed_error();
+    if (output->fd < 0) /* closed: in FileIO's own words */
+        return PyObject_CallMethod((PyObject *)file_type, "write", "OO", self, data);
     if (PyObject_GetBuffer(data, &view, PyBUF_CONTIG_RO) < 0)
         return NULL;
-    int result = view.len == 0 ? 0 : send(output, view.buf, (size_t)view.len);
+    int result = take(output, view.buf, (size_t)view.len);
     PyObject *count = result < 0 ? NULL : PyLong_FromSsize_t(view.len);
     PyBuffer_Release(&view);
     return count;
@@ -263,11 +316,18 @@ static PyObject *output_flush(PyObject *self, PyObject *unused)
     (void)unused;
     struct output *output = output_of(self);
     if (output->fd < 0)
-        return closed_error();
+        return PyObject_CallMethod((PyObject *)file_type, "flush", "O", self);
+    if (held.depth == 0 && let_out(output) < 0)
+        return NULL;
     if (output->kept.length > 0 && !entered(output->channel)) {
+        enum outcome outcome = WRITTEN;
         if (enter(output->channel) < 0)
             return NULL;
-        enum outcome outcome = write_kept(output);
+        /* A process that was told to stop, and the interpreter's own flush at its end: it has waited enough. */
+        if (pye_sigterm_taken() && PyEval_GetFrame() == NULL)
+            write_while_read(output);
+        else
+            outcome = write_kept(output);
         leave(output->channel);
         if (outcome != WRITTEN)
             return NULL;
@@ -279,7 +339,7 @@ static PyObject *output_close(PyObject *self, PyObject *unused)
 {
     struct output *output = output_of(self);
     if (output->fd >= 0) {
-        PyObject *flushed = output_flush(self, unused);
+        PyObject *flushed = let_out(output) < 0 ? NULL : output_flush(self, unused);
         if (flushed == NULL)
             return NULL;
         Py_DECREF(flushed);
@@ -445,20 +505,42 @@ void pye_stdio_hold(void)
     held.depth++;
 }
 
-void pye_stdio_release(void)
+int pye_stdio_release(void)
 {
     PyObject *type, *value, *traceback;
     if (--held.depth > 0)
-        return;
+        return 0;
     PyErr_Fetch(&type, &value, &traceback);
     for (int i = 0; i < STREAMS; i++) {
-        struct queue queue = held.queue[i];
-        held.queue[i] = (struct queue){NULL, 0, 0};
-        if (queue.length > 0 && streams[i].output->fd >= 0 && send(streams[i].output, queue.data, queue.length) < 0)
-            PyErr_Clear();
-        queue_clear(&queue);
+        if (streams[i].output == NULL || let_out(streams[i].output) == 0)
+            continue;
+        if (type == NULL)
+            PyErr_Fetch(&type, &value, &traceback);
+        PyErr_Clear();
     }
+    bool failed = type != NULL;
     PyErr_Restore(type, value, traceback);
+    return failed ? -1 : 0;
+}
+
+void pye_stdio_close_down(void)
+{
+    by_line = true;
+}
+
+void pye_stdio_before_fork(void)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        struct output *output = streams[i].output;
+        if (output == NULL || output->kept.length == 0 || entered(output->channel))
+            continue;
+        if (enter(output->channel) < 0) {
+            PyErr_Clear(); /* a handler that raises again: it has had its say */
+            continue;
+        }
+        write_while_read(output);
+        leave(output->channel);
+    }
 }
 
 void pye_stdio_after_fork(void)
@@ -469,10 +551,12 @@ void pye_stdio_after_fork(void)
             continue;
         queue_clear(&stream->output->kept);
         queue_clear(&held.queue[i]);
-        if (stream->channel.owner != 0) {
-            /* The owner is a thread of the parent's, or this one, forking in a signal handler. */
+        /* Held by a thread of the parent's, perhaps so lately that it has not signed for it; or by this one, which
+         * forks in a signal handler. */
+        if (PyThread_acquire_lock(stream->channel.lock, NOWAIT_LOCK))
+            PyThread_release_lock(stream->channel.lock);
+        else
             stream->channel.lock = PyThread_allocate_lock();
-            stream->channel.owner = 0;
-        }
+        stream->channel.owner = 0;
     }
 }

@@ -25,9 +25,15 @@ bool pye_stdio_is_ours(PyObject *file);
 bool pye_stdio_is_installed(PyObject *file);
 
 /* Between hold and release, what this thread writes to the streams is gathered, and written in one piece at the
- * end. The two may be nested. An exception that is set survives release; errors in writing are dropped. */
+ * end. The two may be nested. release: 0, or -1 with an exception: the one that was set before, or that of writing. */
 void pye_stdio_hold(void);
-void pye_stdio_release(void);
+int pye_stdio_release(void);
+
+/* From here on builtins.print is python's again, which prints in pieces: a line is written when it is whole. */
+void pye_stdio_close_down(void);
+
+/* Writes what is kept, so that a child's lines do not come in the middle of it. */
+void pye_stdio_before_fork(void);
 
 /* In a forked child: locks that other threads held are free, and what the parent kept is the parent's to write. */
 void pye_stdio_after_fork(void);

@@ -1,21 +1,54 @@
 #include "embed/terminate.h"
 
 #include "embed/replace.h"
+#include "embed/report.h"
 #include "embed/signals.h"
+#include "embed/startup.h"
+#include "embed/stdio.h"
+
+#include <frameobject.h>
+#include <string.h>
 
 static PyObject *terminated_type;
 static PyObject *python_exit; /* the posix._exit that was replaced */
 static bool passed_on;        /* a SIGTERM that comes again is not new to the children */
 
-PyDoc_STRVAR(terminated_doc,
-             "A SIGTERM arrived. Raised once, in the main thread; where nothing else is made of it, the process\n"
-             "ends by SIGTERM when finally blocks, context managers and atexit functions have run.");
+static char terminated_doc[] =
+    "A SIGTERM arrived. Raised once, in the main thread; where nothing else is made of it, the process\n"
+    "ends by SIGTERM when finally blocks, context managers and atexit functions have run.";
+
+/* Terminated() has the code, too. */
+static int terminated_init(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    initproc base = ((PyTypeObject *)PyExc_SystemExit)->tp_init;
+    if (PyTuple_GET_SIZE(args) > 0)
+        return base(self, args, keywords);
+    PyObject *code = Py_BuildValue("(i)", pye_sigterm_code());
+    int result = code == NULL ? -1 : base(self, code, keywords);
+    Py_XDECREF(code);
+    return result;
+}
+
+static PyType_Slot terminated_slots[] = {
+    {Py_tp_doc, terminated_doc},
+    {Py_tp_init, terminated_init},
+    {0, NULL},
+};
+
+static PyType_Spec terminated_spec = {
+    .name = "pyentry.Terminated",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = terminated_slots,
+};
 
 PyObject *pye_terminated_type(void)
 {
-    if (terminated_type == NULL)
-        terminated_type =
-            PyErr_NewExceptionWithDoc("pyentry.Terminated", terminated_doc, PyExc_SystemExit, NULL);
+    if (terminated_type == NULL) {
+        PyObject *bases = PyTuple_Pack(1, PyExc_SystemExit);
+        if (bases != NULL)
+            terminated_type = PyType_FromSpecWithBases(&terminated_spec, bases);
+        Py_XDECREF(bases);
+    }
     Py_XINCREF(terminated_type);
     return terminated_type;
 }
@@ -27,6 +60,48 @@ bool pye_terminated_is_set(void)
 
 /* --- the handler --- */
 
+/* The code at the bottom of the stack, a new reference; NULL where there is none. */
+static PyCodeObject *bottom_code(void)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    PyCodeObject *code = NULL;
+    Py_XINCREF(frame);
+    while (frame != NULL) {
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        Py_XDECREF(code);
+        code = PyFrame_GetCode(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    return code;
+}
+
+enum place {
+    IN_PROGRAM,
+    BEFORE_PROGRAM, /* the interpreter imports what it needs to run the program, and drops exceptions */
+    AFTER_PROGRAM   /* an atexit function, where Python 3.9 drops a SystemExit without a word */
+};
+
+static enum place find_place(void)
+{
+    static const char importlib[] = "<frozen importlib", zipimport[] = "<frozen zipimport";
+    enum place place = IN_PROGRAM;
+    PyCodeObject *code = bottom_code();
+    if (code == NULL)
+        return place;
+    const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_name);
+    if (file == NULL || name == NULL)
+        PyErr_Clear();
+    else if (strncmp(file, importlib, sizeof importlib - 1) == 0 || strncmp(file, zipimport, sizeof zipimport - 1) == 0)
+        place = pye_startup_is_over() ? BEFORE_PROGRAM : IN_PROGRAM;
+#if PY_VERSION_HEX < 0x030A0000
+    else if (strcmp(name, "<module>") != 0 && strcmp(name, "_run_module_as_main") != 0)
+        place = AFTER_PROGRAM;
+#endif
+    Py_DECREF(code);
+    return place;
+}
+
 static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
@@ -37,12 +112,17 @@ static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t c
     if (!passed_on)
         pye_sigterm_pass_on();
     passed_on = true;
+    enum place place = find_place();
+    if (place == BEFORE_PROGRAM)
+        Py_Exit(pye_sigterm_code());
+    if (place == AFTER_PROGRAM)
+        pye_sigterm_again(false);
     PyObject *type = pye_terminated_type();
-    PyObject *code = PyLong_FromLong(pye_sigterm_code());
-    if (type != NULL && code != NULL)
-        PyErr_SetObject(type, code);
+    PyObject *terminated = type == NULL ? NULL : PyObject_CallObject(type, NULL);
+    if (terminated != NULL) /* whole: the interpreter takes an exception without a value for exit status 0 */
+        PyErr_SetObject(type, terminated);
     Py_XDECREF(type);
-    Py_XDECREF(code);
+    Py_XDECREF(terminated);
     return NULL;
 }
 
@@ -94,6 +174,8 @@ static PyObject *close_down(PyObject *module, PyObject *unused)
         PyErr_Clear();
         pye_sigterm_again(false);
     }
+    pye_stdio_close_down();
+    pye_report_disarm();
     if (pye_sigterm_closing() < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -114,8 +196,10 @@ static int register_close_down(void)
     return result == NULL ? -1 : 0;
 }
 
-int pye_terminate_install(void)
+int pye_terminate_install(bool by_default)
 {
+    if (by_default)
+        return pye_sigterm_default();
     PyObject *module = PyUnicode_FromString("pyentry");
     PyObject *handler = module == NULL ? NULL : PyCFunction_NewEx(&terminate_definition, NULL, module);
     Py_XDECREF(module);

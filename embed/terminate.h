@@ -9,8 +9,9 @@
 /* The exception, a new reference; made at the first call. */
 PyObject *pye_terminated_type(void);
 
-/* Puts the handler and the ways out of the process in. 0, or -1 with an exception. */
-int pye_terminate_install(void);
+/* Puts the handler and the ways out of the process in; with by_default SIGTERM keeps its default action. 0, or -1 with
+ * an exception. */
+int pye_terminate_install(bool by_default);
 
 /* Whether the exception that is set is Terminated. */
 bool pye_terminated_is_set(void);

@@ -11,7 +11,9 @@ static PyObject *in_one_piece(PyObject *hook, PyObject *const *args, Py_ssize_t 
 {
     pye_stdio_hold();
     PyObject *result = PyObject_Vectorcall(hook, args, (size_t)count, NULL);
-    pye_stdio_release();
+    if (pye_stdio_release() < 0 && result != NULL) {
+        PyErr_Clear(); /* nobody is left to tell that stderr takes nothing */
+    }
     return result;
 }
 

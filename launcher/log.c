@@ -25,6 +25,10 @@ void pye_log(const char *format, ...)
     size_t length = strlen(line);
     if (wanted >= (int)room)
         memcpy(line + length - 3, "...", 3);
+    for (size_t i = 0; i < length; i++) { /* a value from outside does not make two lines of one */
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+            line[i] = '?';
+    }
     line[length++] = '\n';
     /* There is nobody to tell when stderr does not take the line. */
     if (write(STDERR_FILENO, line, length) < 0)

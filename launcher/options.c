@@ -24,15 +24,15 @@ struct option {
 
 static const struct option table[] = {
     {"init", "auto|never", "auto", CHOICE, FIELD(init),
-     "supervise Python from a parent process; not in this version: both run it in this process"},
+     "supervise Python from a parent process; not in this version: both run it here"},
     {"forward", "auto|main|group", "auto", CHOICE, FIELD(python.forward),
-     "who gets a SIGTERM besides the main thread: its direct children, nobody, or the process group"},
+     "who else gets a SIGTERM: the direct children, nobody, the process group"},
     {"signal-map", "FROM=TO[,...]", "", SIGNAL_MAP, FIELD(python.signal_map),
      "rewrite an arriving signal (TERM=QUIT); a TO of 0 drops it"},
     {"stop-report", "DURATION", "8s", DURATION, FIELD(python.stop_report),
      "still alive this long after SIGTERM: print every thread's traceback; 0: never"},
     {"term-status", "N", "", STATUS, FIELD(python.term_status),
-     "exit status after a stop by SIGTERM that went well, in place of ending by the signal"},
+     "exit status after a stop by SIGTERM that went well, not the signal itself"},
     {"faulthandler", "on|off", "on", CHOICE, FIELD(python.faulthandler),
      "Python tracebacks when the process crashes"},
 };
@@ -84,26 +84,26 @@ static bool store(struct pye_options *options, const struct option *option, cons
     return false;
 }
 
-static const char *takes(enum kind kind)
+/* What a value of this kind looks like; of a CHOICE --help's argument says it. */
+static const char *takes(const struct option *option)
 {
-    switch (kind) {
+    switch (option->kind) {
     case CHOICE:
-        return "one of ";
+        return option->argument;
     case DURATION:
-        return "a duration: 500ms, 8s, 2m, or 0 for never; ";
+        return "a duration like 500ms, 8s or 2m, or 0 for never";
     case SIGNAL_MAP:
-        return "pairs of signals: TERM=QUIT,HUP=0; ";
+        return "pairs of signals like TERM=QUIT,HUP=0";
     case STATUS:
-        return "a number from 0 to 255; ";
+        return "a number from 0 to 255";
     }
     return "";
 }
 
 static bool refuse(const struct option *option, const char *value, bool from_command_line)
 {
-    pye_log("%s%s='%s' is not valid: it takes %s%s", from_command_line ? "--" : "",
-            from_command_line ? option->name : variable_of(option), value, takes(option->kind),
-            option->argument);
+    pye_log("%s%s='%s' is not valid: it takes %s", from_command_line ? "--" : "",
+            from_command_line ? option->name : variable_of(option), value, takes(option));
     return false;
 }
 
@@ -147,7 +147,7 @@ static enum pye_action unknown(const char *name, size_t length)
 }
 
 /* Puts the command line's options into the environment, and stops at the first that is not ours. */
-static enum pye_action take_command_line(int argc, char **argv, int *taken, bool given[OPTIONS])
+static enum pye_action take_command_line(struct pye_options *options, int argc, char **argv, int *taken)
 {
     int i = 1;
     for (; i < argc && strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0'; i++) {
@@ -167,7 +167,7 @@ static enum pye_action take_command_line(int argc, char **argv, int *taken, bool
             return PYE_USAGE_ERROR;
         }
         const char *value = name[length] == '=' ? name + length + 1 : argv[++i];
-        if (value[0] == '\0') {
+        if (!store(options, option, value)) {
             refuse(option, value, true);
             return PYE_USAGE_ERROR;
         }
@@ -175,13 +175,12 @@ static enum pye_action take_command_line(int argc, char **argv, int *taken, bool
             pye_log("--%s: %s", option->name, strerror(errno));
             return PYE_USAGE_ERROR;
         }
-        given[option - table] = true;
     }
     *taken = i - 1;
     return PYE_RUN;
 }
 
-static bool read_environment(struct pye_options *options, const bool given[OPTIONS])
+static bool read_environment(struct pye_options *options)
 {
     for (size_t i = 0; i < OPTIONS; i++) {
         const char *value = getenv(variable_of(&table[i]));
@@ -189,7 +188,7 @@ static bool read_environment(struct pye_options *options, const bool given[OPTIO
         if (value == NULL || *value == '\0')
             continue;
         if (!store(options, &table[i], value))
-            return refuse(&table[i], value, given[i]);
+            return refuse(&table[i], value, false);
     }
     return true;
 }
@@ -206,12 +205,11 @@ static void set_defaults(struct pye_options *options)
 
 enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv)
 {
-    bool given[OPTIONS] = {false};
     int taken = 0;
 
     set_defaults(options);
-    enum pye_action action = take_command_line(*argc, argv, &taken, given);
-    if (action == PYE_RUN && !read_environment(options, given))
+    enum pye_action action = take_command_line(options, *argc, argv, &taken);
+    if (action == PYE_RUN && !read_environment(options))
         action = PYE_USAGE_ERROR;
     if (action == PYE_RUN || action == PYE_SHOW_HELP) {
         for (int i = 1; i + taken <= *argc; i++)
@@ -223,9 +221,9 @@ enum pye_action pye_options_read(struct pye_options *options, int *argc, char **
 
 void pye_options_help(void)
 {
-    puts("usage: pyentry [pyentry option] ... [python option] ... [-c cmd | -m mod | file | -] [arg] ...\n"
+    puts("usage: pyentry [pyentry option]... [python option]... [-c cmd | -m mod | file | -] [arg]...\n"
          "pyentry takes the place of python: it prints at once, stops when told, and loses nothing.\n\n"
-         "pyentry options, in front (each also as PYENTRY_NAME in the environment; the command line wins):");
+         "pyentry options come first; each is a variable, too: --stop-report is PYENTRY_STOP_REPORT.");
     for (size_t i = 0; i < OPTIONS; i++) {
         const struct option *option = &table[i];
         printf("  --%s=%s\n        %s", option->name, option->argument, option->help);

@@ -1,0 +1,1 @@
+"""A small web service: what pyentry does for one, to look at and to copy from."""

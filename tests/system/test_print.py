@@ -1,0 +1,77 @@
+"""print() is python's print(): name, signature, arguments, errors, and what reaches whose file object.
+
+The programs are in probes/prints.txt; each behaves the same, to the byte, as under `python -u`.
+"""
+
+import os
+
+import pytest
+
+from harness import PYENTRY, clean_env, differences, outcome, pyentry, records, run, sections, show, stock
+
+PROGRAMS = sections("prints.txt")
+TYPED = b"Ada\nsecond\nthird\n"
+
+
+def test_print_is_pythons():
+    """Every program in probes/prints.txt has python's output, errors and status."""
+    found = differences([(title, ["-c", code], {"input": TYPED}) for title, code in PROGRAMS.items()])
+    assert not found, show(found)
+
+
+@pytest.mark.parametrize("environment", [
+    {"LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "latin-1:backslashreplace"}, {"PYTHONIOENCODING": "utf-16"},
+    {"PYTHONUTF8": "1", "LANG": "C"}, {"PYTHONDEVMODE": "1"}, {"PYTHONMALLOC": "debug"}], ids=str)
+def test_print_in_other_settings(environment):
+    """The same holds with other encodings, error handlers, allocators and in development mode."""
+    env = clean_env(**environment)
+    found = differences([(title, ["-c", code], {"env": env, "input": TYPED}) for title, code in PROGRAMS.items()])
+    assert not found, show(found)
+
+
+def test_nested_prints():
+    """A __str__ that prints: both texts are there, in whole lines or in the order in which python writes them."""
+    code = ("class Inner:\n    def __str__(self):\n        print('inner', 'line')\n        return 'result'\n"
+            "print('outer', Inner())\n")
+    pythons = stock("-u", "-c", code).stdout
+    assert pyentry("-c", code).stdout in (b"inner line\nouter result\n", pythons)
+
+
+def test_print_does_not_leak():
+    """A hundred thousand prints of each kind do not make the process grow."""
+    code = ("import os, resource, sys\n"
+            "class Bad:\n    def __str__(self): raise ValueError\n"
+            "def work(n):\n    for i in range(n):\n"
+            "        print('a', i, 2.5, sep='-', end='.\\n'); print('x' * 100, file=sys.stderr)\n"
+            "        try: print('a', Bad())\n        except ValueError: pass\n"
+            "        try: print('a', '\\udcff')\n        except UnicodeEncodeError: pass\n"
+            "def size(): return int(open('/proc/self/statm').read().split()[1])\n"
+            "work(2000); before = size(); work(50000)\n"
+            "os.write(3, b'%d' % (size() - before))\n")
+    ours, theirs = os.pipe()
+    null = os.open(os.devnull, os.O_WRONLY)
+
+    def place():
+        os.dup2(theirs, 3)
+        os.set_inheritable(3, True)
+
+    done = run([PYENTRY, "-c", code], stdout=null, stderr=null, preexec_fn=place, close_fds=False)
+    os.close(theirs)
+    pages = int(os.read(ours, 100))
+    assert done.returncode == 0 and pages < 250, f"grew by {pages} pages"
+
+
+def test_empty_prints():
+    """print(end="") says nothing: at most one write, of no bytes."""
+    status, seen = records([PYENTRY, "-c", "print(end=''); print('', end=''); print('', '', sep='', end='')"])
+    assert status == 0 and b"".join(seen) == b"" and len(seen) <= 3
+
+
+def test_output_before_the_first_import(tmp_path):
+    """print in sitecustomize, before the program begins, is the same print."""
+    (tmp_path / "sitecustomize.py").write_text("print('early', 'words')\n")
+    env = clean_env(PYTHONPATH=str(tmp_path))
+    status, seen = records([PYENTRY, "-c", "print('late', 'words')"], env=env)
+    assert (status, seen) == (0, [b"early words\n", b"late words\n"])
+    assert outcome(run([PYENTRY, "-c", "import sitecustomize"], env=env))["stdout"] == b"early words\n"
