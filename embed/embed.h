@@ -9,6 +9,8 @@
 
 #include "launcher/values.h"
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Who else gets the SIGTERM that Terminated is raised for. */
@@ -22,10 +24,18 @@ enum pye_switch { PYE_ON, PYE_OFF };
 
 enum { PYE_BY_SIGNAL = -1 };
 
+/* An init asks Python for the stop report with this signal, and this value, which says how long the stop has
+ * lasted. The kernel never sends SIGSTKFLT by itself. */
+#define PYE_REPORT_SIGNAL SIGSTKFLT
+#define PYE_REPORT_MARK 0x70000000
+#define PYE_REPORT_REQUEST(milliseconds) (PYE_REPORT_MARK | ((int)((milliseconds) / 100) & 0x0fffffff))
+#define PYE_REPORT_ELAPSED(request) ((int64_t)((request) & 0x0fffffff) * 100)
+
 struct pye_settings {
     enum pye_forward forward;
     struct pye_signal_map signal_map;
     int64_t stop_report; /* milliseconds after SIGTERM; 0: never */
+    bool supervised;     /* an init asks for the report when it is time */
     int term_status;     /* exit status after a SIGTERM; PYE_BY_SIGNAL: end by the signal itself */
     enum pye_switch faulthandler; /* Python tracebacks on a crash */
 };

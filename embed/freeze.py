@@ -16,10 +16,11 @@ HEADER = """\
 # A package has a negative size before 3.11, and a flag of its own since.
 TABLE = """
 #if PY_VERSION_HEX >= 0x030B0000
-#define PYE_FROZEN(module, bytes, package) {.name = module, .code = bytes, .size = sizeof bytes, .is_package = package}
+#define PYE_FROZEN(module, bytes, package) \\
+    {.name = (module), .code = (bytes), .size = sizeof(bytes), .is_package = (package)}
 #else
 #define PYE_FROZEN(module, bytes, package) \\
-    {.name = module, .code = bytes, .size = (package) ? -(int)sizeof bytes : (int)sizeof bytes}
+    {.name = (module), .code = (bytes), .size = (package) ? -(int)sizeof(bytes) : (int)sizeof(bytes)}
 #endif
 
 static const struct _frozen pye_frozen[] = {

@@ -8,10 +8,16 @@
 #include "embed/terminate.h"
 
 #include <stdio.h>
+#include <string.h>
+
+enum { VERSION_BYTES = 32 };
 
 const char *pye_python_version(void)
 {
-    return PY_VERSION;
+    /* Of the libpython that is loaded; its headers may have been another's. */
+    static char version[VERSION_BYTES];
+    snprintf(version, sizeof version, "%.*s", (int)strcspn(Py_GetVersion(), " "), Py_GetVersion());
+    return version;
 }
 
 static PyStatus configure(PyConfig *config, int argc, char **argv, const struct pye_settings *settings)

@@ -4,13 +4,17 @@
 
 #include <Python.h>
 
+#include "embed/embed.h"
 #include "embed/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,10 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REPORT_SIGNAL = SIGSTKFLT, HIGHEST_DESCRIPTOR = 65535, HEADER_BYTES = 160, NS_PER_MS = 1000 * 1000 };
+enum { HIGHEST_DESCRIPTOR = 65535, HEADER_BYTES = 160, PATIENCE_MS = 1000, NS_PER_MS = 1000 * 1000 };
 
 static struct {
     int64_t after; /* milliseconds */
+    bool supervised;
     struct timespec since;
     struct sigaction dump; /* faulthandler's handler: all threads, to descriptor */
     int descriptor;        /* a number, open only while a report is made */
@@ -58,9 +63,8 @@ static size_t append_text(char *out, const char *text)
     return length;
 }
 
-static size_t make_header(char *out)
+static size_t make_header(char *out, int64_t elapsed)
 {
-    int64_t elapsed = milliseconds_since(&report.since);
     size_t length = append_text(out, "pyentry: still running ");
     length += append_number(out + length, (uint64_t)elapsed / 1000);
     out[length++] = '.';
@@ -68,12 +72,32 @@ static size_t make_header(char *out)
     return length + append_text(out + length, " s after SIGTERM; where each thread is:\n");
 }
 
+/* Whether a pipe has room for all of it. A page that is filled in part counts as full, hence the half. */
+static bool fits(const struct iovec *parts, int count)
+{
+    int size = fcntl(STDERR_FILENO, F_GETPIPE_SZ), used;
+    size_t length = 0;
+    for (int i = 0; i < count; i++)
+        length += parts[i].iov_len;
+    return size < 0 || (ioctl(STDERR_FILENO, FIONREAD, &used) == 0 && length <= (size_t)(size - used) / 2);
+}
+
+/* What surely fits where poll finds room. */
+static size_t first_piece(const struct iovec *parts)
+{
+    return parts->iov_len < PIPE_BUF ? parts->iov_len : PIPE_BUF;
+}
+
 /* Writes it all, as far as stderr takes it: a reader that is gone, or a full non-blocking pipe, must not hold up
  * a process that is to stop. */
 static void write_block(struct iovec *parts, int count)
 {
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
     while (count > 0) {
-        ssize_t written = writev(STDERR_FILENO, parts, count);
+        if (poll(&ready, 1, PATIENCE_MS) <= 0)
+            return;
+        ssize_t written = fits(parts, count) ? writev(STDERR_FILENO, parts, count)
+                                             : write(STDERR_FILENO, parts->iov_base, first_piece(parts));
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
@@ -95,7 +119,7 @@ static void dump_through(int fd, struct iovec *header)
 {
     struct stat size;
     struct iovec parts[2] = {*header};
-    report.dump.sa_handler(REPORT_SIGNAL);
+    report.dump.sa_handler(PYE_REPORT_SIGNAL);
     if (fstat(fd, &size) < 0 || size.st_size == 0)
         return;
     parts[1].iov_len = (size_t)size.st_size;
@@ -106,10 +130,10 @@ static void dump_through(int fd, struct iovec *header)
     munmap(parts[1].iov_base, size.st_size);
 }
 
-static void make_report(void)
+static void make_report(int64_t elapsed)
 {
     char text[HEADER_BYTES];
-    struct iovec header = {.iov_base = text, .iov_len = make_header(text)};
+    struct iovec header = {.iov_base = text, .iov_len = make_header(text, elapsed)};
     int memory = memfd_create("pyentry-report", MFD_CLOEXEC);
     int source = memory < 0 ? STDERR_FILENO : memory;
 
@@ -119,7 +143,7 @@ static void make_report(void)
         write_block(&header, 1);
     } else if (memory < 0) {
         write_block(&header, 1); /* no memfd on this kernel: line by line */
-        report.dump.sa_handler(REPORT_SIGNAL);
+        report.dump.sa_handler(PYE_REPORT_SIGNAL);
         close(report.descriptor);
     } else {
         dump_through(memory, &header);
@@ -134,7 +158,10 @@ static void on_report(int number, siginfo_t *info, void *context)
     int saved = errno;
     (void)context;
     if (info->si_code == SI_TIMER && info->si_value.sival_ptr == &report) {
-        make_report();
+        make_report(milliseconds_since(&report.since));
+    } else if (info->si_code == SI_QUEUE && report.supervised
+               && (info->si_value.sival_int & ~0x0fffffff) == PYE_REPORT_MARK) {
+        make_report(PYE_REPORT_ELAPSED(info->si_value.sival_int));
     } else { /* somebody else's SIGSTKFLT: what it does to any process */
         pye_signal_act_by_default(number);
     }
@@ -144,13 +171,13 @@ static void on_report(int number, siginfo_t *info, void *context)
 void pye_report_arm(void)
 {
     struct sigaction now;
-    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = REPORT_SIGNAL};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = PYE_REPORT_SIGNAL};
     struct itimerspec when = {.it_value = {.tv_sec = report.after / 1000}};
 
-    if (report.after == 0 || report.armed)
+    if (report.after == 0 || report.armed || report.supervised)
         return;
     /* A program with a handler of its own for this signal has it to itself. */
-    if (sigaction(REPORT_SIGNAL, NULL, &now) < 0 || now.sa_sigaction != on_report)
+    if (sigaction(PYE_REPORT_SIGNAL, NULL, &now) < 0 || now.sa_sigaction != on_report)
         return;
     report.armed = 1;
     clock_gettime(CLOCK_MONOTONIC, &report.since);
@@ -181,15 +208,16 @@ static int highest_descriptor(void)
     return (int)limit.rlim_cur - 1;
 }
 
-int pye_report_install(int64_t after)
+int pye_report_install(int64_t after, bool supervised)
 {
+    report.supervised = supervised;
     if (after == 0)
         return 0;
     report.descriptor = highest_descriptor();
     PyObject *faulthandler = PyImport_ImportModule("faulthandler");
     if (faulthandler == NULL)
         return -1;
-    PyObject *result = PyObject_CallMethod(faulthandler, "register", "iiOO", REPORT_SIGNAL, report.descriptor,
+    PyObject *result = PyObject_CallMethod(faulthandler, "register", "iiOO", PYE_REPORT_SIGNAL, report.descriptor,
                                            Py_True, Py_False);
     Py_DECREF(faulthandler);
     if (result == NULL)
@@ -197,7 +225,7 @@ int pye_report_install(int64_t after)
     Py_DECREF(result);
     struct sigaction ours = {.sa_sigaction = on_report, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
     sigemptyset(&ours.sa_mask);
-    if (sigaction(REPORT_SIGNAL, &ours, &report.dump) < 0) {
+    if (sigaction(PYE_REPORT_SIGNAL, &ours, &report.dump) < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STATUS_BY_SIGNAL = 128, KICK_NS = 20 * 1000 * 1000, CLOSING_NS = 999 * 1000 * 1000 };
+enum { STATUS_BY_SIGNAL = 128, KICK_MS = 20, KICKS = 7, CLOSING_MS = 1000 };
 
 typedef void action(int, siginfo_t *, void *);
 
@@ -28,6 +28,8 @@ static struct {
     volatile sig_atomic_t in_charge;    /* handler is the one that Python calls */
     volatile sig_atomic_t taken, due;
     volatile sig_atomic_t timing;       /* timer is running */
+    volatile sig_atomic_t kicks;        /* how often it has, for the SIGTERM that is due */
+    bool passed_on;                     /* the children know */
     int timer;                          /* the kernel's number: glibc's timer_create may allocate */
 } state;
 
@@ -90,12 +92,12 @@ static void on_guarded(int number, siginfo_t *info, void *context)
 }
 
 /* Sends SIGTERM to this process from a timer, which its handler knows by from_timer. Async-signal-safe. */
-static void start_timer(long first_ns, long interval_ns)
+static void start_timer(long milliseconds)
 {
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
-    struct itimerspec when = {.it_value.tv_nsec = first_ns, .it_interval.tv_nsec = interval_ns};
+    struct itimerspec when = {{.tv_sec = 0}, {milliseconds / 1000, milliseconds % 1000 * 1000 * 1000}};
     event.sigev_value.sival_ptr = &state;
-    if (state.timing || syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &state.timer) < 0)
+    if (!state.timing && syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &state.timer) < 0)
         return;
     state.timing = 1;
     syscall(SYS_timer_settime, state.timer, 0, &when, NULL);
@@ -120,8 +122,10 @@ static void on_closing(int number, siginfo_t *info, void *context)
     (void)context;
     if (from_timer(info))
         pye_sigterm_end();
+    if (state.due && state.timing)
+        return;
     state.due = 1;
-    start_timer(CLOSING_NS, 0);
+    start_timer(CLOSING_MS);
 }
 
 /* --- the chain --- */
@@ -137,19 +141,32 @@ static void go_on(int number, siginfo_t *info, void *context)
         next->sa_handler(number);
 }
 
+/* A signal that comes between Python's last look for signals and a system call that blocks, or to another thread than
+ * the main one, is noted, and then waited over. So until Python has taken it, it is sent some more, but not for ever: a
+ * library may begin its wait anew each time. */
+static void kick(void)
+{
+    if (state.due && state.kicks < KICKS)
+        start_timer((long)KICK_MS << state.kicks++);
+}
+
 static void on_sigterm(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
-    if (from_timer(info))
-        return; /* it has done its work by arriving */
+    if (from_timer(info)) {
+        kick();
+        if (state.due)
+            go_on(number, info, context);
+        errno = saved;
+        return;
+    }
     if (getpid() != state.owner) /* between fork and exec: Python would note it, and exec forget it */
         pye_signal_act_by_default(number);
     pye_report_arm();
     if (state.in_charge && !state.taken) {
         state.due = 1;
-        /* A signal that comes between Python's last look for signals and a system call that blocks is noted, and then
-         * waited over. So until Python has taken it, the main thread is interrupted again and again. */
-        start_timer(KICK_NS, KICK_NS);
+        state.kicks = 0;
+        kick();
     }
     go_on(number, info, context);
     errno = saved;
@@ -158,7 +175,7 @@ static void on_sigterm(int number, siginfo_t *info, void *context)
 static void on_mapped(int number, siginfo_t *info, void *context)
 {
     int saved = errno, to = state.settings.signal_map.to[number];
-    if (number == SIGTERM)
+    if (number == SIGTERM && to != 0)
         pye_report_arm();
     if (to != 0 && state.settings.signal_map.to[to] != to) {
         go_on(to, info, context); /* to is mapped itself: a signal is rewritten once */
@@ -206,14 +223,22 @@ static void put_in_charge(bool ours)
 
 static PyObject *set_signal(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
+    sigset_t blocked, before;
     (void)module;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before); /* until our part is in front again */
     PyObject *old = PyObject_Vectorcall(python_signal, args, (size_t)count, NULL);
     if (old != NULL) {
         long number = PyLong_AsLong(args[0]); /* python_signal has taken it */
         if (number == SIGTERM)
             put_in_charge(args[1] == state.handler);
-        chain((int)number);
+        if (number < 0)
+            PyErr_Clear();
+        else
+            chain((int)number);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return old;
 }
 
@@ -263,7 +288,7 @@ void pye_stop_guard(void)
 void pye_signals_configure(const struct pye_settings *settings)
 {
     state.settings = *settings;
-    state.owner = getpid();
+    state.owner = getpid(); /* the init's child by now, where there is an init */
     for (int number = 1; number < PYE_SIGNALS; number++) {
         if (mapped(number))
             chain(number);
@@ -278,8 +303,13 @@ void pye_signals_configure(const struct pye_settings *settings)
 static int tell_python(void)
 {
     for (int number = 1; number < PYE_SIGNALS; number++) {
+        struct sigaction now;
         if (!mapped(number) || number == SIGTERM)
             continue;
+        if (sigaction(number, NULL, &now) == 0 && now.sa_sigaction != on_mapped) {
+            chain(number); /* SIGPIPE: python has set it by itself */
+            continue;
+        }
         void (*found)(int) = state.next[number].sa_handler;
         PyObject *signal = PyImport_ImportModule("_signal");
         PyObject *handler = signal == NULL ? NULL
@@ -343,6 +373,7 @@ void pye_signals_after_fork(void)
     state.owner = getpid();
     state.taken = 0;
     state.due = 0;
+    state.passed_on = false;
     state.timing = 0; /* timers are not inherited */
 }
 
@@ -350,10 +381,10 @@ void pye_signals_after_fork(void)
 
 bool pye_sigterm_take(void)
 {
-    state.due = 0;
     stop_timer();
     if (state.taken)
         return false;
+    state.due = 0;
     state.taken = 1;
     return true;
 }
@@ -366,9 +397,10 @@ bool pye_sigterm_taken(void)
 void pye_sigterm_again(bool deliver)
 {
     state.due = 1;
-    if (deliver) {
+    if (deliver) { /* but not at once: whoever learns of the lost exception must be through with it */
         state.taken = 0;
-        kill(getpid(), SIGTERM);
+        state.kicks = 0;
+        kick();
     }
 }
 
@@ -388,6 +420,9 @@ bool pye_sigterm_ends(int status)
 
 void pye_sigterm_pass_on(void)
 {
+    if (state.passed_on) /* a SIGTERM that comes again is not new to them */
+        return;
+    state.passed_on = true;
     switch (state.settings.forward) {
     case PYE_FORWARD_MAIN:
         return;

@@ -150,7 +150,7 @@ static int install(void)
         return -1;
     if (PySys_GetObject("stderr") == Py_None && keep_reports_off() < 0)
         return -1;
-    if (register_at_fork() < 0 || pye_report_install(startup.settings.stop_report) < 0)
+    if (register_at_fork() < 0 || pye_report_install(startup.settings.stop_report, startup.settings.supervised) < 0)
         return -1;
     if (pye_signals_install() < 0)
         return -1;

@@ -1,5 +1,6 @@
 #include "embed/stdio.h"
 
+#include "embed/queue.h"
 #include "embed/signals.h"
 
 #include <errno.h>
@@ -14,12 +15,6 @@ enum { STREAMS = 2, FINALIZING_WAIT_US = 1000 * 1000, STALLED_MS = 1000 };
 
 static const char *const stream_names[STREAMS] = {"stdout", "stderr"};
 
-struct queue {
-    char *data;
-    size_t length;
-    size_t room;
-};
-
 /* One open file. stdout and stderr share it where they are the same file. */
 struct channel {
     PyThread_type_lock lock;
@@ -29,7 +24,7 @@ struct channel {
 /* What an Output adds to the FileIO that it is. */
 struct output {
     struct channel *channel;
-    struct queue kept; /* to be written before anything else */
+    struct pye_queue kept; /* to be written before anything else */
     int fd;
     int index; /* in streams */
 };
@@ -47,42 +42,12 @@ static PyTypeObject *output_type, *file_type, *text_type;
 /* What this thread gathers between hold and release. */
 static _Thread_local struct {
     int depth;
-    struct queue queue[STREAMS];
+    struct pye_queue queue[STREAMS];
 } held;
 
 static struct output *output_of(PyObject *self)
 {
     return (struct output *)((char *)self + file_type->tp_basicsize);
-}
-
-static void queue_clear(struct queue *queue)
-{
-    PyMem_RawFree(queue->data);
-    *queue = (struct queue){NULL, 0, 0};
-}
-
-static void drop_front(struct queue *queue, size_t count)
-{
-    queue->length -= count;
-    memmove(queue->data, queue->data + count, queue->length);
-}
-
-static int queue_append(struct queue *queue, const char *data, size_t length)
-{
-    size_t wanted = queue->length + length;
-    if (wanted > queue->room) {
-        size_t room = wanted + wanted / 2 + 256;
-        char *grown = PyMem_RawRealloc(queue->data, room);
-        if (grown == NULL) {
-            PyErr_NoMemory();
-            return -1;
-        }
-        queue->data = grown;
-        queue->room = room;
-    }
-    memcpy(queue->data + queue->length, data, length);
-    queue->length = wanted;
-    return 0;
 }
 
 /* --- the lock --- */
@@ -178,13 +143,22 @@ static enum outcome write_all(struct output *output, const char *data, size_t le
 static void keep_first(struct output *output, const char *data, size_t length)
 {
     PyObject *type, *value, *traceback;
-    struct queue later = output->kept;
+    struct pye_queue later = output->kept;
 
     PyErr_Fetch(&type, &value, &traceback);
-    output->kept = (struct queue){NULL, 0, 0};
-    if (queue_append(&output->kept, data, length) == 0)
-        queue_append(&output->kept, later.data, later.length);
-    queue_clear(&later);
+    output->kept = (struct pye_queue){NULL, 0, 0};
+    if (pye_queue_append(&output->kept, data, length) == 0)
+        pye_queue_append(&output->kept, later.data, later.length);
+    pye_queue_clear(&later);
+    PyErr_Restore(type, value, traceback);
+}
+
+/* Likewise behind what is kept. */
+static void keep_last(struct output *output, const char *data, size_t length)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    pye_queue_append(&output->kept, data, length);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -202,15 +176,17 @@ static bool writable_soon(int fd)
  * reading; what is left stays kept. */
 static void write_while_read(struct output *output)
 {
-    while (output->kept.length > 0 && writable_soon(output->fd)) {
+    size_t done = 0;
+    while (done < output->kept.length && writable_soon(output->fd)) {
         /* No more than surely fits, or a blocking pipe would wait for the rest. */
-        size_t length = output->kept.length < PIPE_BUF ? output->kept.length : PIPE_BUF;
-        ssize_t written = write(output->fd, output->kept.data, length);
+        size_t left = output->kept.length - done;
+        ssize_t written = write(output->fd, output->kept.data + done, left < PIPE_BUF ? left : PIPE_BUF);
         if (written > 0)
-            drop_front(&output->kept, (size_t)written);
+            done += (size_t)written;
         else if (errno != EINTR && errno != EAGAIN)
             break;
     }
+    pye_queue_drop(&output->kept, done);
 }
 
 /* What an exception from a signal handler cuts off is kept; what a broken descriptor refuses is not: it would be
@@ -222,7 +198,7 @@ static enum outcome write_or_keep(struct output *output, const char *data, size_
     if (outcome == INTERRUPTED)
         keep_first(output, data + done, length - done);
     else if (outcome == FAILED)
-        queue_clear(&output->kept);
+        pye_queue_clear(&output->kept);
     return outcome;
 }
 
@@ -231,10 +207,10 @@ static enum outcome write_kept(struct output *output)
 {
     enum outcome outcome = WRITTEN;
     while (output->kept.length > 0 && outcome == WRITTEN) {
-        struct queue taken = output->kept;
-        output->kept = (struct queue){NULL, 0, 0};
+        struct pye_queue taken = output->kept;
+        output->kept = (struct pye_queue){NULL, 0, 0};
         outcome = write_or_keep(output, taken.data, taken.length);
-        queue_clear(&taken);
+        pye_queue_clear(&taken);
     }
     return outcome;
 }
@@ -259,11 +235,13 @@ static int send(struct output *output, const char *data, size_t length)
 {
     enum outcome outcome;
     if (entered(output->channel)) /* a signal handler in the middle of our own write */
-        return queue_append(&output->kept, data, length);
-    if (enter(output->channel) < 0)
+        return pye_queue_append(&output->kept, data, length);
+    if (enter(output->channel) < 0) { /* a handler raised while we waited: the text keeps its place */
+        keep_last(output, data, length);
         return -1;
+    }
     if (output->kept.length > 0)
-        outcome = queue_append(&output->kept, data, length) < 0 ? FAILED : write_kept(output);
+        outcome = pye_queue_append(&output->kept, data, length) < 0 ? FAILED : write_kept(output);
     else
         outcome = write_or_keep(output, data, length);
     if (outcome == WRITTEN)
@@ -275,24 +253,24 @@ static int send(struct output *output, const char *data, size_t length)
 /* Writes what this thread has gathered for one stream. */
 static int let_out(struct output *output)
 {
-    struct queue queue = held.queue[output->index];
+    struct pye_queue queue = held.queue[output->index];
     int result = 0;
-    held.queue[output->index] = (struct queue){NULL, 0, 0};
+    held.queue[output->index] = (struct pye_queue){NULL, 0, 0};
     if (queue.length > 0 && output->fd >= 0)
         result = send(output, queue.data, queue.length);
-    queue_clear(&queue);
+    pye_queue_clear(&queue);
     return result;
 }
 
 static int take(struct output *output, const char *data, size_t length)
 {
-    struct queue *queue = &held.queue[output->index];
+    struct pye_queue *queue = &held.queue[output->index];
     if (length == 0)
         return 0;
     bool gather = held.depth > 0 || (by_line && data[length - 1] != '\n');
     if (!gather && queue->length == 0)
         return send(output, data, length);
-    if (queue_append(queue, data, length) < 0)
+    if (pye_queue_append(queue, data, length) < 0)
         return -1;
     return gather ? 0 : let_out(output);
 }
@@ -317,7 +295,7 @@ static PyObject *output_flush(PyObject *self, PyObject *unused)
     struct output *output = output_of(self);
     if (output->fd < 0)
         return PyObject_CallMethod((PyObject *)file_type, "flush", "O", self);
-    if (held.depth == 0 && let_out(output) < 0)
+    if (let_out(output) < 0)
         return NULL;
     if (output->kept.length > 0 && !entered(output->channel)) {
         enum outcome outcome = WRITTEN;
@@ -508,24 +486,57 @@ void pye_stdio_hold(void)
 int pye_stdio_release(void)
 {
     PyObject *type, *value, *traceback;
-    if (--held.depth > 0)
-        return 0;
+    if (held.depth == 0 || --held.depth > 0) /* 0: this is a child, forked inside */
+        return PyErr_Occurred() == NULL ? 0 : -1;
     PyErr_Fetch(&type, &value, &traceback);
     for (int i = 0; i < STREAMS; i++) {
         if (streams[i].output == NULL || let_out(streams[i].output) == 0)
             continue;
-        if (type == NULL)
-            PyErr_Fetch(&type, &value, &traceback);
-        PyErr_Clear();
+        if (type != NULL && PyErr_ExceptionMatches(PyExc_OSError)) { /* the first exception says more */
+            PyErr_Clear();
+            continue;
+        }
+        /* A signal handler's exception is never dropped. */
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        PyErr_Fetch(&type, &value, &traceback);
     }
     bool failed = type != NULL;
     PyErr_Restore(type, value, traceback);
     return failed ? -1 : 0;
 }
 
-void pye_stdio_close_down(void)
+int pye_stdio_close_down(void)
 {
     by_line = true;
+    /* We hold the streams, so nobody else's last reference flushes them. */
+    for (int i = 0; i < STREAMS; i++) {
+        struct stream *stream = &streams[i];
+        if (stream->output == NULL || stream->output->fd < 0 || PySys_GetObject(stream_names[i]) == stream->text)
+            continue; /* where it is in its place, the interpreter flushes it */
+        PyObject *none = PyObject_CallMethod(stream->text, "flush", NULL);
+        if (none == NULL && PyErr_ExceptionMatches(PyExc_ValueError))
+            PyErr_Clear(); /* detached */
+        else if (none == NULL)
+            return -1;
+        Py_XDECREF(none);
+    }
+    return 0;
+}
+
+void pye_stdio_leave(void)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        struct output *output = streams[i].output;
+        if (output == NULL || output->fd < 0)
+            continue;
+        struct pye_queue *queue = &held.queue[i];
+        if (queue->length > 0)
+            keep_last(output, queue->data, queue->length);
+        pye_queue_clear(queue);
+        write_while_read(output);
+    }
 }
 
 void pye_stdio_before_fork(void)
@@ -545,12 +556,13 @@ void pye_stdio_before_fork(void)
 
 void pye_stdio_after_fork(void)
 {
+    held.depth = 0;
     for (int i = 0; i < STREAMS; i++) {
         struct stream *stream = &streams[i];
         if (stream->output == NULL)
             continue;
-        queue_clear(&stream->output->kept);
-        queue_clear(&held.queue[i]);
+        pye_queue_clear(&stream->output->kept);
+        pye_queue_clear(&held.queue[i]);
         /* Held by a thread of the parent's, perhaps so lately that it has not signed for it; or by this one, which
          * forks in a signal handler. */
         if (PyThread_acquire_lock(stream->channel.lock, NOWAIT_LOCK))

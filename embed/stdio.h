@@ -30,7 +30,10 @@ void pye_stdio_hold(void);
 int pye_stdio_release(void);
 
 /* From here on builtins.print is python's again, which prints in pieces: a line is written when it is whole. */
-void pye_stdio_close_down(void);
+int pye_stdio_close_down(void);
+
+/* os._exit is about to leave: writes what is kept and what is held, as far as somebody reads it. */
+void pye_stdio_leave(void);
 
 /* Writes what is kept, so that a child's lines do not come in the middle of it. */
 void pye_stdio_before_fork(void);

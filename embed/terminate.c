@@ -11,7 +11,6 @@
 
 static PyObject *terminated_type;
 static PyObject *python_exit; /* the posix._exit that was replaced */
-static bool passed_on;        /* a SIGTERM that comes again is not new to the children */
 
 static char terminated_doc[] =
     "A SIGTERM arrived. Raised once, in the main thread; where nothing else is made of it, the process\n"
@@ -102,6 +101,30 @@ static enum place find_place(void)
     return place;
 }
 
+/* Audit hooks learn of an unraisable exception before sys.unraisablehook does, and whoever has replaced that. */
+static int on_audit(const char *event, PyObject *args, void *unused)
+{
+    (void)unused;
+    if (strcmp(event, "sys.unraisablehook") != 0 || PyTuple_GET_SIZE(args) < 2)
+        return 0;
+    PyObject *type = PyObject_GetAttrString(PyTuple_GET_ITEM(args, 1), "exc_type");
+    if (type == NULL)
+        PyErr_Clear();
+    else
+        pye_terminated_swallowed(type);
+    Py_XDECREF(type);
+    return 0;
+}
+
+/* Not earlier: with an audit hook the interpreter does more all the time. */
+static void watch_unraisable(void)
+{
+    static bool watching;
+    if (!watching && PySys_AddAuditHook(on_audit, NULL) < 0)
+        PyErr_Clear();
+    watching = true;
+}
+
 static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
@@ -109,9 +132,8 @@ static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t c
     (void)count;
     if (!pye_sigterm_take())
         Py_RETURN_NONE;
-    if (!passed_on)
-        pye_sigterm_pass_on();
-    passed_on = true;
+    pye_sigterm_pass_on();
+    watch_unraisable();
     enum place place = find_place();
     if (place == BEFORE_PROGRAM)
         Py_Exit(pye_sigterm_code());
@@ -131,9 +153,14 @@ PyDoc_STRVAR(terminate_doc, "pyentry's handler for SIGTERM: raises pyentry.Termi
 static PyMethodDef terminate_definition = {
     "terminate", (PyCFunction)(void (*)(void))terminate, METH_FASTCALL, terminate_doc};
 
+bool pye_terminated_is(PyObject *type)
+{
+    return type == terminated_type;
+}
+
 bool pye_terminated_swallowed(PyObject *type)
 {
-    if (terminated_type == NULL || type != terminated_type)
+    if (!pye_terminated_is(type) || !pye_sigterm_taken())
         return false;
     /* A finalizer or a callback, in the middle of a program; or the interpreter's shutdown, below no frame. */
     pye_sigterm_again(PyEval_GetFrame() != NULL);
@@ -146,6 +173,7 @@ bool pye_terminated_swallowed(PyObject *type)
 static PyObject *exit_at_once(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     (void)module;
+    pye_stdio_leave();
     if (pye_sigterm_taken() && count == 1 && PyLong_Check(args[0])) {
         long status = PyLong_AsLong(args[0]);
         PyErr_Clear(); /* too large: python's _exit says so */
@@ -174,7 +202,8 @@ static PyObject *close_down(PyObject *module, PyObject *unused)
         PyErr_Clear();
         pye_sigterm_again(false);
     }
-    pye_stdio_close_down();
+    if (pye_stdio_close_down() < 0)
+        return NULL;
     pye_report_disarm();
     if (pye_sigterm_closing() < 0)
         return NULL;

@@ -13,8 +13,9 @@ PyObject *pye_terminated_type(void);
  * an exception. */
 int pye_terminate_install(bool by_default);
 
-/* Whether the exception that is set is Terminated. */
+/* Whether the exception that is set, or this type, is Terminated. */
 bool pye_terminated_is_set(void);
+bool pye_terminated_is(PyObject *type);
 
 /* An exception of this type could not be raised where it came up. Terminated is never lost: it comes again, or,
  * where no Python code is left to raise it in, the process ends by SIGTERM. Whether it was Terminated. */

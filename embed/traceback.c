@@ -11,8 +11,12 @@ static PyObject *in_one_piece(PyObject *hook, PyObject *const *args, Py_ssize_t 
 {
     pye_stdio_hold();
     PyObject *result = PyObject_Vectorcall(hook, args, (size_t)count, NULL);
-    if (pye_stdio_release() < 0 && result != NULL) {
-        PyErr_Clear(); /* nobody is left to tell that stderr takes nothing */
+    if (pye_stdio_release() < 0) { /* the hook's own exception, or a signal handler's while the text was written */
+        Py_CLEAR(result);
+        if (pye_terminated_is_set() && pye_terminated_swallowed(PyErr_Occurred())) {
+            PyErr_Clear();
+            Py_RETURN_NONE;
+        }
     }
     return result;
 }
@@ -35,7 +39,7 @@ static PyObject *unraisablehook(PyObject *module, PyObject *arguments)
     PyObject *type = PyObject_GetAttrString(arguments, "exc_type");
     if (type == NULL)
         PyErr_Clear(); /* python's hook says what it wants */
-    bool quiet = type != NULL && pye_terminated_swallowed(type);
+    bool quiet = type != NULL && pye_terminated_is(type); /* it is raised again: see terminate.c */
     Py_XDECREF(type);
     if (quiet)
         Py_RETURN_NONE;

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* pid, comm (16 bytes at most), state, ppid: the beginning of a stat file is enough. */
-enum { STAT_BYTES = 256, PID_LIMIT = 1 << 22 };
+enum { STAT_BYTES = 256, STATUS_BYTES = 4096, PID_LIMIT = 1 << 22 };
 
 pid_t pye_parse_stat(const char *text, char *state)
 {
@@ -47,36 +47,104 @@ static pid_t parent_of(int proc, const char *name, char *state)
     return pye_parse_stat(text, state);
 }
 
-static int append(pid_t **list, size_t *count, pid_t pid)
+struct process {
+    pid_t pid, parent;
+    bool below;
+};
+
+struct table {
+    struct process *row;
+    size_t count;
+};
+
+static bool table_append(struct table *table, struct process process)
 {
     /* Grows at each power of two. */
-    if ((*count & (*count - 1)) == 0) {
-        pid_t *grown = realloc(*list, (*count ? *count * 2 : 1) * sizeof **list);
+    if ((table->count & (table->count - 1)) == 0) {
+        struct process *grown = realloc(table->row, (table->count ? table->count * 2 : 1) * sizeof *grown);
         if (grown == NULL)
-            return -1;
-        *list = grown;
+            return false;
+        table->row = grown;
     }
-    (*list)[(*count)++] = pid;
-    return 0;
+    table->row[table->count++] = process;
+    return true;
+}
+
+/* Everybody but the zombies. */
+static struct table read_processes(void)
+{
+    struct table table = {NULL, 0};
+    DIR *proc = opendir("/proc");
+    if (proc == NULL)
+        return table;
+    for (struct dirent *entry; (entry = readdir(proc)) != NULL;) {
+        long pid;
+        char state = 'Z';
+        if (!pye_parse_number(entry->d_name, 1, PID_LIMIT, &pid))
+            continue;
+        pid_t parent = parent_of(dirfd(proc), entry->d_name, &state);
+        if (parent >= 0 && state != 'Z' && !table_append(&table, (struct process){(pid_t)pid, parent, false}))
+            break;
+    }
+    closedir(proc);
+    return table;
+}
+
+/* Marks the children of pid; true when there are new ones. */
+static bool mark_children(struct table *table, pid_t pid)
+{
+    bool any = false;
+    for (size_t i = 0; i < table->count; i++) {
+        struct process *process = &table->row[i];
+        if (process->parent == pid && !process->below)
+            any = process->below = true;
+    }
+    return any;
+}
+
+static pid_t *take_marked(struct table *table, size_t *count)
+{
+    pid_t *list = malloc((table->count ? table->count : 1) * sizeof *list);
+    *count = 0;
+    for (size_t i = 0; list != NULL && i < table->count; i++) {
+        if (table->row[i].below)
+            list[(*count)++] = table->row[i].pid;
+    }
+    free(table->row);
+    return list;
 }
 
 pid_t *pye_children(pid_t parent, size_t *count)
 {
-    pid_t *list = NULL;
-    *count = 0;
-    DIR *proc = opendir("/proc");
-    if (proc == NULL)
-        return NULL;
-    for (struct dirent *entry; (entry = readdir(proc)) != NULL;) {
-        long pid;
-        char state;
-        if (!pye_parse_number(entry->d_name, 1, PID_LIMIT, &pid))
-            continue;
-        if (parent_of(dirfd(proc), entry->d_name, &state) != parent || state == 'Z')
-            continue;
-        if (append(&list, count, (pid_t)pid) < 0)
-            break;
+    struct table table = read_processes();
+    mark_children(&table, parent);
+    return take_marked(&table, count);
+}
+
+pid_t *pye_descendants(pid_t ancestor, size_t *count)
+{
+    struct table table = read_processes();
+    bool more = mark_children(&table, ancestor);
+    while (more) { /* a generation a turn, or more */
+        more = false;
+        for (size_t i = 0; i < table.count; i++) {
+            if (table.row[i].below)
+                more = mark_children(&table, table.row[i].pid) || more;
+        }
     }
-    closedir(proc);
-    return list;
+    return take_marked(&table, count);
+}
+
+bool pye_catches(pid_t pid, int number)
+{
+    char path[32], text[STATUS_BYTES];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[length < 0 ? 0 : length] = '\0';
+    const char *caught = strstr(text, "\nSigCgt:\t");
+    return caught != NULL && (strtoull(caught + 9, NULL, 16) >> (number - 1) & 1) != 0;
 }

@@ -4,12 +4,19 @@
 #ifndef PYE_DESCENDANTS_H
 #define PYE_DESCENDANTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 /* The direct children of parent; the caller frees the list. *count is 0 where /proc cannot be read.
  * Zombies are left out: nobody is at home. */
 pid_t *pye_children(pid_t parent, size_t *count);
+
+/* Likewise everybody below ancestor, at any depth. */
+pid_t *pye_descendants(pid_t ancestor, size_t *count);
+
+/* Whether the process has a handler for the signal; false where that cannot be seen. */
+bool pye_catches(pid_t pid, int number);
 
 /* The parent and the state in the text of a /proc/PID/stat file; -1 when it is not one. */
 pid_t pye_parse_stat(const char *text, char *state);

@@ -3,6 +3,7 @@
 
 #include "embed/embed.h"
 #include "launcher/options.h"
+#include "launcher/supervise.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,8 @@ int main(int argc, char **argv)
     case PYE_RUN:
         break;
     }
+    if (pye_supervises(&options) && !pye_supervise(&options))
+        return EXIT_FAILURE;
     pye_signals_configure(&options.python);
     return pye_run_python(argc, argv, &options.python);
 }

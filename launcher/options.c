@@ -23,14 +23,16 @@ struct option {
 #define FIELD(member) offsetof(struct pye_options, member)
 
 static const struct option table[] = {
-    {"init", "auto|never", "auto", CHOICE, FIELD(init),
-     "supervise Python from a parent process; not in this version: both run it here"},
+    {"init", "auto|always|never", "auto", CHOICE, FIELD(init),
+     "supervise Python from a parent process; auto: when pyentry is PID 1"},
     {"forward", "auto|main|group", "auto", CHOICE, FIELD(python.forward),
      "who else gets a SIGTERM: the direct children, nobody, the process group"},
     {"signal-map", "FROM=TO[,...]", "", SIGNAL_MAP, FIELD(python.signal_map),
      "rewrite an arriving signal (TERM=QUIT); a TO of 0 drops it"},
     {"stop-report", "DURATION", "8s", DURATION, FIELD(python.stop_report),
      "still alive this long after SIGTERM: print every thread's traceback; 0: never"},
+    {"stop-timeout", "DURATION", "0", DURATION, FIELD(stop_timeout),
+     "then kill what is left, where Python is supervised; 0: never"},
     {"term-status", "N", "", STATUS, FIELD(python.term_status),
      "exit status after a stop by SIGTERM that went well, not the signal itself"},
     {"faulthandler", "on|off", "on", CHOICE, FIELD(python.faulthandler),

@@ -7,12 +7,13 @@
 
 #include "embed/embed.h"
 
-enum pye_init { PYE_INIT_AUTO, PYE_INIT_NEVER };
+enum pye_init { PYE_INIT_AUTO, PYE_INIT_ALWAYS, PYE_INIT_NEVER };
 
 enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_USAGE_ERROR };
 
 struct pye_options {
     enum pye_init init;
+    int64_t stop_timeout; /* milliseconds after SIGTERM; 0: never */
     struct pye_settings python;
 };
 

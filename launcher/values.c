@@ -27,7 +27,7 @@ bool pye_parse_duration(const char *text, int64_t *milliseconds)
     static const struct {
         const char *suffix;
         long milliseconds;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60 * 1000}};
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}};
     static const long day = 24L * 60 * 60 * 1000;
     char digits[NAME_MAX_BYTES];
     size_t length = strspn(text, "0123456789");
@@ -108,6 +108,27 @@ void pye_signal_map_clear(struct pye_signal_map *map)
         map->to[i] = (uint8_t)i;
 }
 
+/* Not what cannot be caught, what a fault raises again and again, what the stop report comes by, and what the C library
+ * has for itself. */
+static bool can_be_mapped(int number)
+{
+    switch (number) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+    case SIGABRT:
+    case SIGTRAP:
+    case SIGSYS:
+    case SIGSTKFLT:
+        return false;
+    default:
+        return number <= SIGSYS || number >= SIGRTMIN;
+    }
+}
+
 static bool parse_pair(char *pair, struct pye_signal_map *map)
 {
     int from, to = 0;
@@ -115,7 +136,7 @@ static bool parse_pair(char *pair, struct pye_signal_map *map)
     if (equals == NULL)
         return false;
     *equals = '\0';
-    if (!pye_parse_signal(pair, &from) || from == SIGKILL || from == SIGSTOP)
+    if (!pye_parse_signal(pair, &from) || !can_be_mapped(from))
         return false;
     if (strcmp(equals + 1, "0") != 0 && !pye_parse_signal(equals + 1, &to))
         return false;

@@ -141,7 +141,7 @@ def test_a_handler_that_raises():
         status, data, rest = slowly("raising", "exit", kind=kind)
         assert (status, whole(data), rest) == (0, "", b"stopped\n")
         status, data, rest = slowly("raising", "raise", kind=kind)
-        assert (status, whole(data)) == (1, "") and rest.endswith(b"\nStop\n")
+        assert (status, whole(data)) == (1, "") and rest.endswith(b"Stop\n")
 
 
 def test_sigterm_in_the_middle():

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 
 ticks = [0]
 
@@ -159,6 +160,7 @@ def blocks(number, each, size):
 
 def forks(number, exits):
     """The main thread forks children that print, while other threads print."""
+    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of just this
     started = [threading.Thread(target=lines, args=(who, 300)) for who in range(4)]
     for thread in started:
         thread.start()

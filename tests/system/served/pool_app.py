@@ -10,8 +10,8 @@ import time
 
 
 def task(number):
-    print(f"task {number} began", file=sys.stderr)
     try:
+        print(f"task {number} began", file=sys.stderr)
         time.sleep(3600)
     finally:
         print(f"task {number} cleaned up", file=sys.stderr)

@@ -1,0 +1,12 @@
+/* The end: nothing that Python started is left behind. */
+#ifndef PYE_SWEEP_H
+#define PYE_SWEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What is below gets SIGTERM, until budget milliseconds have gone, then SIGKILL. As PID 1 that is every process; else
+ * our descendants. All signals are blocked. */
+void pye_sweep(bool first, int64_t budget);
+
+#endif
