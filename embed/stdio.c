@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STREAMS = 2, FINALIZING_WAIT_US = 1000 * 1000, STALLED_MS = 1000 };
+enum { STREAMS = 2, STALLED_MS = 1000, STALLED_US = 1000 * STALLED_MS };
 
 static const char *const stream_names[STREAMS] = {"stdout", "stderr"};
 
@@ -61,22 +61,33 @@ static bool finalizing(void)
 #endif
 }
 
+/* Waits so long for the lock (-1: for ever). True, or false with or without the exception of a signal handler. */
+static bool lock_within(struct channel *channel, PY_TIMEOUT_T microseconds)
+{
+    PyLockStatus status = PyThread_acquire_lock(channel->lock, NOWAIT_LOCK) ? PY_LOCK_ACQUIRED : PY_LOCK_INTR;
+    while (status == PY_LOCK_INTR) {
+        Py_BEGIN_ALLOW_THREADS
+        status = PyThread_acquire_lock_timed(channel->lock, microseconds, 1);
+        Py_END_ALLOW_THREADS
+        if (status == PY_LOCK_INTR && PyErr_CheckSignals() < 0)
+            return false;
+    }
+    return status == PY_LOCK_ACQUIRED;
+}
+
+static void sign(struct channel *channel)
+{
+    channel->owner = pthread_self();
+}
+
 /* 0, or -1 with the exception of a signal handler. */
 static int enter(struct channel *channel)
 {
-    if (!PyThread_acquire_lock(channel->lock, NOWAIT_LOCK)) {
-        /* During shutdown the owner may be a daemon thread that will never run again. */
-        PY_TIMEOUT_T wait = finalizing() ? FINALIZING_WAIT_US : -1;
-        PyLockStatus status;
-        do {
-            Py_BEGIN_ALLOW_THREADS
-            status = PyThread_acquire_lock_timed(channel->lock, wait, 1);
-            Py_END_ALLOW_THREADS
-            if (status == PY_LOCK_INTR && PyErr_CheckSignals() < 0)
-                return -1;
-        } while (status == PY_LOCK_INTR);
-    }
-    channel->owner = pthread_self();
+    /* During shutdown the owner may be a daemon thread that will never run again: it is not waited for. */
+    bool last = finalizing();
+    if (!lock_within(channel, last ? STALLED_US : -1) && (!last || PyErr_Occurred() != NULL))
+        return -1;
+    sign(channel);
     return 0;
 }
 
@@ -289,6 +300,17 @@ static PyObject *output_write(PyObject *self, PyObject *data)
     return count;
 }
 
+/* The interpreter's own flush, at the end of a process that was told to stop: it has waited enough. */
+static void flush_in_passing(struct output *output)
+{
+    if (lock_within(output->channel, STALLED_US)) {
+        sign(output->channel);
+        write_while_read(output);
+        leave(output->channel);
+    }
+    PyErr_Clear(); /* a signal handler's: there is no program left */
+}
+
 static PyObject *output_flush(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -297,19 +319,18 @@ static PyObject *output_flush(PyObject *self, PyObject *unused)
         return PyObject_CallMethod((PyObject *)file_type, "flush", "O", self);
     if (let_out(output) < 0)
         return NULL;
-    if (output->kept.length > 0 && !entered(output->channel)) {
-        enum outcome outcome = WRITTEN;
-        if (enter(output->channel) < 0)
-            return NULL;
-        /* A process that was told to stop, and the interpreter's own flush at its end: it has waited enough. */
-        if (pye_sigterm_taken() && PyEval_GetFrame() == NULL)
-            write_while_read(output);
-        else
-            outcome = write_kept(output);
-        leave(output->channel);
-        if (outcome != WRITTEN)
-            return NULL;
+    if (output->kept.length == 0 || entered(output->channel))
+        Py_RETURN_NONE;
+    if (pye_sigterm_taken() && PyEval_GetFrame() == NULL) {
+        flush_in_passing(output);
+        Py_RETURN_NONE;
     }
+    if (enter(output->channel) < 0)
+        return NULL;
+    enum outcome outcome = write_kept(output);
+    leave(output->channel);
+    if (outcome != WRITTEN)
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -8,6 +8,8 @@
 
 #include <frameobject.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static PyObject *terminated_type;
 static PyObject *python_exit; /* the posix._exit that was replaced */
@@ -28,9 +30,27 @@ static int terminated_init(PyObject *self, PyObject *args, PyObject *keywords)
     return result;
 }
 
+/* Who pickles it wants to send it elsewhere and go on: the workers of concurrent.futures do that with whatever a task
+ * raises, and take the next. It is raised again instead. */
+static PyObject *terminated_reduce(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (pye_sigterm_taken() && syscall(SYS_gettid) == getpid()) {
+        PyErr_SetObject((PyObject *)Py_TYPE(self), self);
+        return NULL;
+    }
+    return PyObject_CallMethod(PyExc_SystemExit, "__reduce__", "O", self);
+}
+
+static PyMethodDef terminated_methods[] = {
+    {"__reduce__", terminated_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot terminated_slots[] = {
     {Py_tp_doc, terminated_doc},
     {Py_tp_init, terminated_init},
+    {Py_tp_methods, terminated_methods},
     {0, NULL},
 };
 

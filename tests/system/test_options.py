@@ -182,7 +182,7 @@ def test_help():
     text = done.stdout.decode()
     for option in OPTIONS:
         assert f"--{option}" in text, option
-    for value in ("auto|never", "auto|main|group", "on|off", "FROM=TO"):
+    for value in ("never", "auto|main|group", "on|off", "FROM=TO"):
         assert value in text, value
     pythons = [line for line in stock("--help").stdout.decode().splitlines() if line.startswith("-")]
     assert [line for line in pythons if line not in text.splitlines()] == []

@@ -24,7 +24,7 @@ def said(case):
     """(number of writes expected, number seen, bytes expected, bytes seen) of one program."""
     stream, count, code = case
     _, seen = records([PYENTRY, "-c", code], which=(stream,))
-    expected = getattr(stock("-c", code), stream)
+    expected = getattr(stock("-u", "-c", code), stream)
     return count, len(seen), without_names(expected), without_names(b"".join(seen))
 
 

@@ -21,18 +21,17 @@ KEEPS_RUNNING = {  # places where the main thread does not sleep, or not at once
     "prints_into_full_pipe"}
 
 
-def functions(path, first, last):
-    """Names of the functions of a probe from one of them up to another, in order."""
-    names = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
-    return names[names.index(first):names.index(last)]
+def functions(path):
+    """Names of the functions of a probe, in order."""
+    return [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
 
 
-PLACES = functions(PROBES / "blocking.py", "sleep", "main")
+PLACES = functions(PROBES / "blocking_calls.py") + functions(PROBES / "blocking_places.py")
 EXTRA = {  # what a place reports besides "caught", "finally" and "atexit"
-    "with_block": ["released"], "generator": ["generator closed"],
-    "asyncio_run": ["task 0", "task 1", "task 2", "main task"], "asyncio_cleanup": ["awaited in finally"],
-    "asyncio_busy": ["task"], "asyncio_executor": ["task"], "asyncio_run_forever": ["loop closed"],
-    "subprocess_that_ignores": ["killed -9"], "in_del_with_cleanup": ["del finally"]}
+    "with_block": ["released"], "asyncio_run": ["task 0", "task 1", "task 2", "main task"],
+    "asyncio_cleanup": ["awaited in finally"], "asyncio_busy": ["task"], "asyncio_executor": ["task"],
+    "asyncio_run_forever": ["loop closed"], "subprocess_that_ignores": ["killed -9"],
+    "in_del_with_cleanup": ["del finally"]}
 
 
 @contextlib.contextmanager

@@ -123,9 +123,10 @@ def test_the_guard_comes_first():
 
 
 def of_the_loader(call):
-    """Whether a call comes from the dynamic loader: it looks for shared libraries and its own files."""
+    """Whether a call is older than main: the loader looks for libraries, an allocator at its machine."""
     name = call.split('"')[1] if '"' in call else ""
-    return name == "" or ".so" in name or "glibc-hwcaps" in name or ("/lib" in name and "python3" not in name)
+    library = ".so" in name or "glibc-hwcaps" in name or ("/lib" in name and "python3" not in name)
+    return name == "" or name.startswith("/proc/sys/") or library
 
 
 def test_the_last_moments():

@@ -31,8 +31,8 @@ class Stuck(Child):
         self.report.wait("ready\n")
 
     def stop(self):
-        self.send()
         self.sent = time.monotonic()
+        self.send()
 
     def read_block(self):
         try:
@@ -148,10 +148,10 @@ def test_no_report_without_a_sigterm():
 
 
 def test_the_report_is_not_a_signal_of_the_programs(tmp_path):
-    """The signal that carries the report belongs to the program still: it can handle it, and be killed by it."""
+    """SIGSTKFLT (16), which carries the report, is the program's still: it can handle it, and be killed by it."""
     code = ("import os, signal, sys, time\n"
-            "signal.signal(signal.SIGSTKFLT, lambda *a: os.write(1, b'got it\\n'))\n"
-            "os.kill(os.getpid(), signal.SIGSTKFLT)\n"
+            "signal.signal(16, lambda *a: os.write(1, b'got it\\n'))\n"
+            "os.kill(os.getpid(), 16)\n"
             "try: print('ready'); time.sleep(600)\nfinally: time.sleep(0.7)\n")
     with Child(PYENTRY, "--stop-report=300ms", "-c", code) as child:
         child.out.wait("got it\nready\n")
@@ -175,6 +175,19 @@ def test_a_forked_child_has_its_own_clock():
         assert child.wait() == 0
         child.out.wait("child done\n")
         assert child.err.all() == b""
+
+
+def test_a_file_in_the_place_of_stderr(tmp_path):
+    """With descriptor 2 closed, the report is not written into the file that took its place."""
+    file = tmp_path / "file"
+    code = (f"import os, time\nfds = [os.open({str(file)!r}, os.O_CREAT | os.O_WRONLY) for n in range(3)]\n"
+            "try: print('ready', 2 in fds); time.sleep(600)\nfinally: time.sleep(0.6)\n")
+    with Child(PYENTRY, "--stop-report=200ms", "-c", code, preexec_fn=lambda: os.close(2)) as child:
+        child.out.wait("ready True\n")
+        wait_asleep(child.pid)
+        child.send()
+        assert child.wait() == -TERM
+        assert file.read_bytes() == b""
 
 
 def test_stderr_that_is_full_or_closed():
