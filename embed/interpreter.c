@@ -33,7 +33,8 @@ static PyStatus configure(PyConfig *config, int argc, char **argv, const struct 
 /* Ours failed, with an exception set. */
 static PyStatus failed(const char *what)
 {
-    PyErr_Print();
+    if (!pye_terminated_is_set())
+        PyErr_Print();
     return PyStatus_Error(what);
 }
 

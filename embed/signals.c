@@ -23,7 +23,7 @@ static struct {
     struct pye_settings settings;
     struct sigaction next[PYE_SIGNALS]; /* whom a signal that we chained goes on to */
     PyObject *handler;                  /* ours for SIGTERM */
-    pid_t owner;                        /* a forked child is not us until pye_signals_after_fork */
+    pid_t owner;                        /* a forked child is not us until pye_signals_adopt */
     bool ignored;                       /* SIGTERM was ignored when the process began */
     volatile sig_atomic_t in_charge;    /* handler is the one that Python calls */
     volatile sig_atomic_t taken, due;
@@ -370,11 +370,15 @@ int pye_sigterm_closing(void)
 
 void pye_signals_after_fork(void)
 {
-    state.owner = getpid();
     state.taken = 0;
     state.due = 0;
     state.passed_on = false;
     state.timing = 0; /* timers are not inherited */
+}
+
+void pye_signals_adopt(void)
+{
+    state.owner = getpid();
 }
 
 /* --- one SIGTERM --- */

@@ -187,9 +187,96 @@ bool pye_terminated_swallowed(PyObject *type)
     return true;
 }
 
+/* --- forked children --- */
+
+static PyObject *python_fork, *python_forkpty; /* those of posix that were replaced */
+
+/* Whether the function that called us is the standard library's multiprocessing. */
+static bool called_by_multiprocessing(void)
+{
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+    PyCodeObject *code = frame == NULL ? NULL : PyFrame_GetCode(frame);
+    const char *file = code == NULL ? NULL : PyUnicode_AsUTF8(code->co_filename);
+    bool result = file != NULL && strstr(file, "/multiprocessing/") != NULL;
+    PyErr_Clear(); /* a file name that is no text */
+    Py_XDECREF(code);
+    return result;
+}
+
+static PyObject *adopt(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    pye_signals_adopt();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef adopt_definition = {"adopt", adopt, METH_O, NULL};
+
+/* multiprocessing calls what is registered there when it is ready for an exception. */
+static int adopt_later(void)
+{
+    PyObject *util = PyImport_ImportModule("multiprocessing.util");
+    PyObject *function = PyCFunction_New(&adopt_definition, NULL);
+    PyObject *type = pye_terminated_type(); /* any object that lives for ever */
+    PyObject *none = NULL;
+    if (util != NULL && function != NULL && type != NULL)
+        none = PyObject_CallMethod(util, "register_after_fork", "OO", type, function);
+    Py_XDECREF(util);
+    Py_XDECREF(function);
+    Py_XDECREF(type);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
+/* After all hooks have run in the child. */
+static PyObject *forked(PyObject *result, bool child)
+{
+    if (result == NULL || !child)
+        return result;
+    if (!called_by_multiprocessing())
+        pye_signals_adopt();
+    else if (adopt_later() < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+static PyObject *fork_and_adopt(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    PyObject *pid = PyObject_CallObject(python_fork, NULL);
+    return forked(pid, pid != NULL && PyLong_AsLong(pid) == 0);
+}
+
+static PyObject *forkpty_and_adopt(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    PyObject *pair = PyObject_CallObject(python_forkpty, NULL);
+    return forked(pair, pair != NULL && PyLong_AsLong(PyTuple_GET_ITEM(pair, 0)) == 0);
+}
+
+static PyMethodDef fork_definition = {.ml_meth = fork_and_adopt, .ml_flags = METH_NOARGS};
+static PyMethodDef forkpty_definition = {.ml_meth = forkpty_and_adopt, .ml_flags = METH_NOARGS};
+
 /* --- the ways out --- */
 
-/* multiprocessing's forked children leave this way, with the code of the SystemExit. */
+/* Whether the exception that is being handled, by a finally perhaps, is Terminated. */
+static bool handling_terminated(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_GetExcInfo(&type, &value, &traceback);
+    PyObject *actual = type != NULL ? type : value == NULL ? NULL : (PyObject *)Py_TYPE(value);
+    bool result = actual != NULL && pye_terminated_is(actual);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return result;
+}
+
+/* multiprocessing's forked children leave this way, with the code of the SystemExit, or, where it came up outside of the
+ * place for that, with 1. */
 static PyObject *exit_at_once(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     (void)module;
@@ -198,6 +285,8 @@ static PyObject *exit_at_once(PyObject *module, PyObject *const *args, Py_ssize_
         long status = PyLong_AsLong(args[0]);
         PyErr_Clear(); /* too large: python's _exit says so */
         if (status == pye_sigterm_code() && pye_sigterm_ends((int)status))
+            pye_sigterm_end();
+        if (status == 1 && handling_terminated() && called_by_multiprocessing())
             pye_sigterm_end();
     }
     return PyObject_Vectorcall(python_exit, args, (size_t)count, names);
@@ -255,5 +344,9 @@ int pye_terminate_install(bool by_default)
     if (handler == NULL || pye_sigterm_install(handler) < 0)
         return -1;
     python_exit = pye_replace("posix", "_exit", &exit_at_once_definition);
-    return python_exit == NULL ? -1 : register_close_down();
+    python_fork = pye_replace("posix", "fork", &fork_definition);
+    python_forkpty = pye_replace("posix", "forkpty", &forkpty_definition);
+    if (python_exit == NULL || python_fork == NULL || python_forkpty == NULL)
+        return -1;
+    return register_close_down();
 }

@@ -100,8 +100,7 @@ static void send(int number, const siginfo_t *info)
         sigqueue(init.child, number, info->si_value);
     else
         kill(group ? -init.child : init.child, number);
-    /* A stopped process does not hear that it is to end. */
-    if (number == SIGTERM && init.stopped)
+    if (init.stopped && init.stop.began != 0) /* a stopped process does not hear that it is to end */
         kill(init.child, SIGCONT);
 }
 
@@ -125,6 +124,10 @@ static void pass_on(int number, const siginfo_t *info)
 static void child_stopped(int number)
 {
     init.stopped = true;
+    if (init.stop.began != 0) {
+        kill(init.child, SIGCONT);
+        return;
+    }
     if (pye_terminal_suspend(&init.terminal))
         return; /* and resumed, by the shell: its SIGCONT is waiting for us */
     pye_log("Python was stopped by signal %d; SIGCONT resumes it", number);

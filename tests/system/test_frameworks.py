@@ -270,6 +270,15 @@ def test_worker_processes_clean_up_and_end(kind, method, tmp_path):
         assert service.left_behind() == {}
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_new_worker_process_can_be_stopped_at_any_moment(method, tmp_path):
+    """SIGTERM right after the fork: the exit code is python's, and the parent's clean-up stays the parent's."""
+    shutil.copytree(APPS, tmp_path / "apps")
+    with Service([PYENTRY, "-m", "young_workers", method, "300"], tmp_path / "apps") as service:
+        assert service.wait() == 0
+        assert service.lines == ["{-15: 300}"]
+
+
 def test_general_hides_nothing_but_what_differs():
     """The comparison above would be worth little if it matched any two lines."""
     assert general("[2026-11-20 10:51:41 +0000] [9007] [INFO] Handling signal: term") == (
