@@ -159,9 +159,10 @@ static void on_report(int number, siginfo_t *info, void *context)
     (void)context;
     if (info->si_code == SI_TIMER && info->si_value.sival_ptr == &report) {
         make_report(milliseconds_since(&report.since));
-    } else if (info->si_code == SI_QUEUE && report.supervised
+    } else if (info->si_code == SI_QUEUE && info->si_pid == getppid()
                && (info->si_value.sival_int & ~0x0fffffff) == PYE_REPORT_MARK) {
-        make_report(PYE_REPORT_ELAPSED(info->si_value.sival_int));
+        if (!report.armed) /* else ours comes by itself */
+            make_report(PYE_REPORT_ELAPSED(info->si_value.sival_int));
     } else { /* somebody else's SIGSTKFLT: what it does to any process */
         pye_signal_act_by_default(number);
     }

@@ -10,6 +10,8 @@
 
 enum { MOUNT_ROOT = 3, MOUNT_POINT = 4, COUNTER_BYTES = 4096 };
 
+static const int64_t NO_LIMIT = INT64_C(1) << 60;
+
 /* --- text --- */
 
 /* Copies the field of a line that begins at text and ends at end, octal escapes undone. False when it is too long. */
@@ -117,30 +119,36 @@ static bool parse_mount(const char *line, const char *end, const char *controlle
            && copy_field(mount->point, sizeof mount->point, field[MOUNT_POINT], text - 1);
 }
 
-/* The directory of path under this mount. A path outside its root is not visible: the mount's own top is then the
- * nearest that is. */
-static bool place(const struct mount *mount, const char *path, char *out, size_t room)
+/* The directory of path under this mount, or, with nearest, the mount's own top where the path is outside of it. */
+static bool place(const struct mount *mount, const char *path, bool nearest, char *out, size_t room)
 {
     size_t root = strcmp(mount->root, "/") == 0 ? 0 : strlen(mount->root);
     bool inside = strncmp(path, mount->root, root) == 0 && (path[root] == '/' || path[root] == '\0')
                   && strstr(path, "/..") == NULL;
     const char *rest = inside && strcmp(path + root, "/") != 0 ? path + root : "";
-    return (size_t)snprintf(out, room, "%s%s", mount->point, rest) < room;
+    return (inside || nearest) && (size_t)snprintf(out, room, "%s%s", mount->point, rest) < room;
+}
+
+/* Looks through the mounts: a hierarchy may be mounted more than once. */
+static bool find_mount(const char *mountinfo, const char *controller, const char *path, bool nearest, char *out,
+                       size_t room)
+{
+    struct mount mount;
+    for (const char *line = mountinfo; *line != '\0';) {
+        const char *end = line_end(line);
+        if (parse_mount(line, end, controller, &mount) && place(&mount, path, nearest, out, room))
+            return true;
+        line = end + (*end == '\n');
+    }
+    return false;
 }
 
 static bool find(const char *cgroup, const char *mountinfo, const char *controller, char *out, size_t room)
 {
     char path[PATH_MAX];
-    struct mount mount;
-    if (!group_path(cgroup, controller, path, sizeof path))
-        return false;
-    for (const char *line = mountinfo; *line != '\0';) {
-        const char *end = line_end(line);
-        if (parse_mount(line, end, controller, &mount) && place(&mount, path, out, room))
-            return true;
-        line = end + (*end == '\n');
-    }
-    return false;
+    return group_path(cgroup, controller, path, sizeof path)
+           && (find_mount(mountinfo, controller, path, false, out, room)
+               || find_mount(mountinfo, controller, path, true, out, room));
 }
 
 bool pye_memory_group_parse(const char *cgroup, const char *mountinfo, struct pye_memory_group *group)
@@ -196,5 +204,7 @@ void pye_memory_state_read(const struct pye_memory_group *group, struct pye_memo
     bool unified = group->unified;
     state->oom_kills = read_counter(group, unified ? "memory.events" : "memory.oom_control", "oom_kill");
     state->limit = read_counter(group, unified ? "memory.max" : "memory.limit_in_bytes", NULL);
+    if (state->limit >= NO_LIMIT) /* version 1's word for none: an ancestor has it */
+        state->limit = -1;
     state->peak = read_counter(group, unified ? "memory.peak" : "memory.max_usage_in_bytes", NULL);
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* pid, comm (16 bytes at most), state, ppid: the beginning of a stat file is enough. */
-enum { STAT_BYTES = 256, STATUS_BYTES = 4096, PID_LIMIT = 1 << 22 };
+enum { STAT_BYTES = 256, STATUS_BYTES = 4096, PID_BYTES = 16, PID_LIMIT = 1 << 22 };
 
 pid_t pye_parse_stat(const char *text, char *state)
 {
@@ -70,10 +70,23 @@ static bool table_append(struct table *table, struct process process)
     return true;
 }
 
+bool pye_proc_is_ours(void)
+{
+    char target[PID_BYTES];
+    long pid;
+    ssize_t length = readlink("/proc/self", target, sizeof target - 1);
+    if (length <= 0)
+        return false;
+    target[length] = '\0';
+    return pye_parse_number(target, 1, PID_LIMIT, &pid) && pid == getpid();
+}
+
 /* Everybody but the zombies. */
 static struct table read_processes(void)
 {
     struct table table = {NULL, 0};
+    if (!pye_proc_is_ours())
+        return table;
     DIR *proc = opendir("/proc");
     if (proc == NULL)
         return table;
@@ -138,6 +151,8 @@ pid_t *pye_descendants(pid_t ancestor, size_t *count)
 bool pye_catches(pid_t pid, int number)
 {
     char path[32], text[STATUS_BYTES];
+    if (!pye_proc_is_ours())
+        return false;
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)

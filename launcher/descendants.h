@@ -12,6 +12,9 @@
  * Zombies are left out: nobody is at home. */
 pid_t *pye_children(pid_t parent, size_t *count);
 
+/* Whether there is a /proc, and of our PID namespace: another's numbers strangers. */
+bool pye_proc_is_ours(void);
+
 /* Likewise everybody below ancestor, at any depth. */
 pid_t *pye_descendants(pid_t ancestor, size_t *count);
 

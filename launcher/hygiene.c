@@ -49,19 +49,15 @@ static void discard(uintptr_t start, uintptr_t end, uintptr_t dynamic, uintptr_t
     }
 }
 
-/* What the loader relocated for a library, libpython's tables above all, is a private copy that only Python needs. */
-static int forget_object(struct dl_phdr_info *object, size_t size, void *unused)
+/* libpython is Python's alone: its pages, those above all that the loader relocated, are given back. Other libraries may
+ * be ours, too, by LD_PRELOAD. */
+static int forget_libpython(struct dl_phdr_info *object, size_t size, void *unused)
 {
-    static const char *const ours[] = {"/libc.so", "/libc.musl", "/ld-linux", "/ld-musl"};
     uintptr_t dynamic = 0, dynamic_end = 0;
     (void)size;
     (void)unused;
-    if (object->dlpi_name == NULL || object->dlpi_name[0] != '/')
-        return 0; /* the executable itself, and the vdso */
-    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
-        if (strstr(object->dlpi_name, ours[i]) != NULL)
-            return 0;
-    }
+    if (object->dlpi_name == NULL || strstr(object->dlpi_name, "/libpython") == NULL)
+        return 0;
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
         if (segment->p_type == PT_DYNAMIC) {
@@ -72,7 +68,7 @@ static int forget_object(struct dl_phdr_info *object, size_t size, void *unused)
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
         uintptr_t start = object->dlpi_addr + segment->p_vaddr;
-        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W) != 0)
+        if (segment->p_type == PT_LOAD)
             discard(start, start + segment->p_memsz, dynamic, dynamic_end);
     }
     return 0;
@@ -88,5 +84,5 @@ void pye_let_go(int keep)
     if (chdir("/") < 0) {
         /* then it stays where it is: there is nothing else to hold on to */
     }
-    dl_iterate_phdr(forget_object, NULL);
+    dl_iterate_phdr(forget_libpython, NULL);
 }

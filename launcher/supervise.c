@@ -64,7 +64,9 @@ static void become_python(const struct received *received, struct pye_options *o
             _exit(STATUS_BY_SIGNAL + SIGKILL);
     }
     pye_terminal_enter(&init.terminal, getpid());
+    pye_terminal_forget(&init.terminal);
     pye_rewrite_listen_pid(received->parent);
+    unsetenv("PYENTRY_INIT"); /* one init is enough for all that Python starts */
     /* The parent keeps the time, rewrites the signals and reaches the group. */
     options->python.supervised = true;
     pye_signal_map_clear(&options->python.signal_map);
@@ -93,15 +95,23 @@ static bool is_ours(int number, const siginfo_t *info)
     }
 }
 
+/* A stopped process does not hear that it is to end. */
+static void wake(void)
+{
+    kill(init.terminal.own_group ? -init.child : init.child, SIGCONT);
+}
+
 static void send(int number, const siginfo_t *info)
 {
-    bool group = init.options->python.forward == PYE_FORWARD_GROUP && init.terminal.own_group;
+    /* A shell wakes the whole job, and so does the terminal signal it. */
+    bool job = init.terminal.fd >= 0 && (number == SIGCONT || info->si_code == SI_KERNEL);
+    bool group = init.terminal.own_group && (job || init.options->python.forward == PYE_FORWARD_GROUP);
     if (info->si_code == SI_QUEUE && !group)
         sigqueue(init.child, number, info->si_value);
     else
         kill(group ? -init.child : init.child, number);
-    if (init.stopped && init.stop.began != 0) /* a stopped process does not hear that it is to end */
-        kill(init.child, SIGCONT);
+    if (init.stopped && init.stop.began != 0)
+        wake();
 }
 
 static void pass_on(int number, const siginfo_t *info)
@@ -111,7 +121,7 @@ static void pass_on(int number, const siginfo_t *info)
         return;
     if (number == SIGTERM || to == SIGTERM)
         pye_stop_begin(&init.stop);
-    if (number == SIGCONT)
+    if (number == SIGCONT || info->si_code == SI_KERNEL)
         pye_terminal_resume(&init.terminal, init.child);
     /* What the terminal sent, it sent to everybody in the group. */
     if (info->si_code == SI_KERNEL && !init.terminal.own_group)
@@ -123,12 +133,17 @@ static void pass_on(int number, const siginfo_t *info)
 
 static void child_stopped(int number)
 {
-    init.stopped = true;
-    if (init.stop.began != 0) {
-        kill(init.child, SIGCONT);
+    /* fg on a running job sends no SIGCONT: only the terminal's group has changed. */
+    if ((number == SIGTTIN || number == SIGTTOU) && pye_terminal_resume(&init.terminal, init.child)) {
+        kill(-init.child, SIGCONT);
         return;
     }
-    if (pye_terminal_suspend(&init.terminal))
+    init.stopped = true;
+    if (init.stop.began != 0) {
+        wake();
+        return;
+    }
+    if (pye_terminal_suspend(&init.terminal, init.child))
         return; /* and resumed, by the shell: its SIGCONT is waiting for us */
     pye_log("Python was stopped by signal %d; SIGCONT resumes it", number);
 }
@@ -189,7 +204,7 @@ static void leave(void)
 {
     bool first = getpid() == 1;
     int status = pye_verdict_give(&init.verdict, init.result, &init.stop, init.options);
-    pye_terminal_leave(&init.terminal);
+    pye_terminal_leave(&init.terminal, init.child);
     pye_sweep(first, pye_stop_grace(&init.stop));
     if (status == PYE_BY_SIGNAL)
         end_by(WTERMSIG(init.result));

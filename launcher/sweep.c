@@ -56,6 +56,10 @@ void pye_sweep(bool first, int64_t budget)
 {
     if (!somebody_is_left())
         return;
+    if (!first && !pye_proc_is_ours()) {
+        pye_log("what Python had left behind goes on: it cannot be seen in /proc");
+        return;
+    }
     send_below(first, SIGTERM);
     send_below(first, SIGCONT); /* a stopped process does not hear that it is to end */
     if (all_gone_within(budget, first, SIGTERM))

@@ -24,12 +24,15 @@ void pye_terminal_prepare(struct pye_terminal *terminal, bool first);
 void pye_terminal_enter(const struct pye_terminal *terminal, pid_t child);
 
 /* Python was stopped: stops with it, for a shell above to see, until a SIGCONT. False where there is no shell. */
-bool pye_terminal_suspend(const struct pye_terminal *terminal);
+bool pye_terminal_suspend(const struct pye_terminal *terminal, pid_t child);
 
 /* A SIGCONT came: where the shell gave the terminal to us, it is Python's. */
-void pye_terminal_resume(const struct pye_terminal *terminal, pid_t child);
+bool pye_terminal_resume(const struct pye_terminal *terminal, pid_t child);
 
-/* Python has ended: the terminal goes back to our group. */
-void pye_terminal_leave(const struct pye_terminal *terminal);
+/* Python has ended or stopped: the terminal goes back to our group, where Python had it. */
+void pye_terminal_leave(const struct pye_terminal *terminal, pid_t child);
+
+/* In Python: the descriptor is the init's. */
+void pye_terminal_forget(const struct pye_terminal *terminal);
 
 #endif

@@ -34,7 +34,7 @@ static void explain_memory(const struct pye_verdict *verdict, char *out, size_t 
     if (!verdict->has_memory)
         return;
     pye_memory_state_read(&verdict->memory, &state);
-    if (state.oom_kills < 0 || state.oom_kills <= verdict->oom_kills)
+    if (verdict->oom_kills < 0 || state.oom_kills <= verdict->oom_kills)
         return;
     snprintf(out, room, ": out of memory, by the kernel's OOM killer");
     append_size(out, room, "limit", state.limit);
