@@ -11,13 +11,15 @@ import zipfile
 
 import pytest
 
-from harness import (PYENTRY, PYTHON, Stream, clean_env, gather, outcome, pyentry, records, run, sections, stock,
-                     traced_writes, without_names, write_tree)
+from harness import (PYENTRY, PYTHON, VERSION, Stream, clean_env, gather, outcome, pyentry, records, run, sections,
+                     stock, traced_writes, without_names, write_tree)
 
 CASES = {}
 for _title, _code in sections("single_writes.txt").items():
     _stream, _count = _code.split("\n")[0].split()[1:]
     CASES[_title] = (_stream, int(_count), _code)
+if VERSION < (3, 10):
+    del CASES["uncaught error at exit"]  # 3.9 writes it by itself, in pieces, and asks no hook
 
 
 def said(case):
