@@ -9,8 +9,8 @@ import signal
 import subprocess
 import time
 
-from harness import (PROBES, PYENTRY, TIMEOUT, Child, attempt, clean_env, first_child, gather, run, status_field,
-                     traced_calls, wait_asleep)
+from harness import (PROBES, PYENTRY, TIMEOUT, clean_env, first_child, gather, run, status_field, traced_calls,
+                     wait_asleep)
 
 WINDOW = str(PROBES / "window.py")
 TERM = signal.SIGTERM
@@ -165,24 +165,6 @@ def test_while_starting_children():
         return judge(number * 0.0037, status, b"start\n" + rest, err, -TERM)
 
     assert "\n".join(filter(None, gather(check, range(60), 4))) == ""
-
-
-def test_while_an_event_loop_is_busy():
-    """SIGTERM between any two steps of busy asyncio tasks: they are cancelled, their finally runs, no loop hangs.
-
-    An exception that the loop itself sees between taking a task's next step and running it loses that task.
-    """
-    def check(number):
-        with Child(PYENTRY, str(PROBES / "blocking.py"), "REPORT", "asyncio_busy", report=True) as child:
-            child.report.wait("ready\n")
-            time.sleep(number * 0.0017)
-            child.send(TERM)
-            status = child.wait(timeout=10)
-            return status, child.report.all(), child.err.all()
-
-    expected = (-TERM, b"ready\ntask\ncaught 143\nfinally\natexit\n", b"")
-    ends = gather(lambda number: attempt(check, number), range(60), 4)
-    assert [end for end in ends if end != expected] == []
 
 
 def test_stopped_and_continued():
