@@ -22,7 +22,10 @@ enum pye_forward {
 
 enum pye_switch { PYE_ON, PYE_OFF };
 
-enum { PYE_BY_SIGNAL = -1 };
+enum {
+    PYE_BY_SIGNAL = -1,         /* in the place of an exit status: end by the signal itself */
+    PYE_STATUS_BY_SIGNAL = 128, /* and the signal's number: how an exit status says it */
+};
 
 /* An init asks Python for the stop report with this signal, and this value, which says how long the stop has
  * lasted. The kernel never sends SIGSTKFLT by itself. */

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STATUS_BY_SIGNAL = 128, KICK_MS = 20, KICKS = 7, CLOSING_MS = 1000 };
+enum { KICK_MS = 20, KICKS = 7, CLOSING_MS = 1000 };
 
 typedef void action(int, siginfo_t *, void *);
 
@@ -72,7 +72,7 @@ void pye_signal_act_by_default(int number)
     sigaddset(&one, number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
     if (fatal_by_default(number))
-        _exit(STATUS_BY_SIGNAL + number);
+        _exit(PYE_STATUS_BY_SIGNAL + number);
 }
 
 void pye_sigterm_end(void)
@@ -411,7 +411,7 @@ void pye_sigterm_again(bool deliver)
 int pye_sigterm_code(void)
 {
     int status = state.settings.term_status;
-    return status == PYE_BY_SIGNAL ? STATUS_BY_SIGNAL + SIGTERM : status;
+    return status == PYE_BY_SIGNAL ? PYE_STATUS_BY_SIGNAL + SIGTERM : status;
 }
 
 /* A program that caught Terminated and went on to another end has that end. */

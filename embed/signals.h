@@ -3,8 +3,8 @@
  *
  * SIGTERM goes through four stages, none of which loses one:
  *   guard    from pye_stop_guard until there is a Python handler: it ends the process at once
- *   python   pye_signals_install: CPython's handler, with ours in front (arms the stop report)
- *   closing  pye_sigterm_closing: noted, since no Python code will run any more
+ *   python   pye_sigterm_install: CPython's handler, with ours in front (arms the stop report)
+ *   closing  pye_sigterm_closing: noted, since nothing can be raised any more; finalizers have a moment left
  *   guard    from the exit hook on
  */
 #ifndef PYE_SIGNALS_H
@@ -32,7 +32,7 @@ bool pye_sigterm_taken(void);
 /* The exception for the SIGTERM got lost. With deliver it comes again, without it stays due until the exit. */
 void pye_sigterm_again(bool deliver);
 
-/* No Python code will run any more. */
+/* Nothing can be raised any more. */
 int pye_sigterm_closing(void);
 
 /* Passes SIGTERM on to the children or the group, as the settings say. */

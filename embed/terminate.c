@@ -334,15 +334,19 @@ static int register_close_down(void)
     return result == NULL ? -1 : 0;
 }
 
-int pye_terminate_install(bool by_default)
+static int install_handler(void)
 {
-    if (by_default)
-        return pye_sigterm_default();
     PyObject *module = PyUnicode_FromString("pyentry");
     PyObject *handler = module == NULL ? NULL : PyCFunction_NewEx(&terminate_definition, NULL, module);
     Py_XDECREF(module);
-    if (handler == NULL || pye_sigterm_install(handler) < 0)
+    return handler == NULL ? -1 : pye_sigterm_install(handler);
+}
+
+int pye_terminate_install(bool by_default)
+{
+    if ((by_default ? pye_sigterm_default() : install_handler()) < 0)
         return -1;
+    /* With the default action, too: the program may install a handler of its own, and fork. */
     python_exit = pye_replace("posix", "_exit", &exit_at_once_definition);
     python_fork = pye_replace("posix", "fork", &fork_definition);
     python_forkpty = pye_replace("posix", "forkpty", &forkpty_definition);

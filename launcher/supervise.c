@@ -17,8 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STATUS_BY_SIGNAL = 128 };
-
 static struct {
     const struct pye_options *options;
     pid_t child;
@@ -61,7 +59,7 @@ static void become_python(const struct received *received, struct pye_options *o
     if (received->parent != 1) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != received->parent) /* it died before that */
-            _exit(STATUS_BY_SIGNAL + SIGKILL);
+            _exit(PYE_STATUS_BY_SIGNAL + SIGKILL);
     }
     pye_terminal_enter(&init.terminal, getpid());
     pye_terminal_forget(&init.terminal);
@@ -196,7 +194,7 @@ static void end_by(int number)
     sigaddset(&one, number);
     kill(getpid(), number);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
-    _exit(STATUS_BY_SIGNAL + number); /* PID 1 is spared */
+    _exit(PYE_STATUS_BY_SIGNAL + number); /* PID 1 is spared */
 }
 
 static void leave(void) __attribute__((noreturn));

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { STATUS_BY_SIGNAL = 128, TEXT_BYTES = 200 };
+enum { TEXT_BYTES = 200 };
 
 void pye_verdict_prepare(struct pye_verdict *verdict)
 {
@@ -63,5 +63,5 @@ int pye_verdict_give(const struct pye_verdict *verdict, int wait_status, const s
         return PYE_BY_SIGNAL;
     if (!(number == SIGKILL && stop->killed)) /* that line is out, too */
         say(verdict, number, WCOREDUMP(wait_status));
-    return STATUS_BY_SIGNAL + number;
+    return PYE_STATUS_BY_SIGNAL + number;
 }
