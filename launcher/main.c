@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "embed/embed.h"
+#include "launcher/health.h"
 #include "launcher/options.h"
 #include "launcher/supervise.h"
 
@@ -26,6 +27,8 @@ int main(int argc, char **argv)
         return USAGE_STATUS;
     case PYE_SHOW_VERSION:
         return show_version();
+    case PYE_HEALTHCHECK:
+        return pye_healthcheck(argc, argv);
     case PYE_SHOW_HELP:
         pye_options_help(); /* python adds its own: --help is still in argv */
         break;

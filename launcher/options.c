@@ -39,7 +39,26 @@ static const struct option table[] = {
      "Python tracebacks when the process crashes"},
 };
 
-enum { OPTIONS = sizeof table / sizeof *table, VARIABLE_BYTES = 64 };
+/* What pyentry does in the place of python. */
+struct command {
+    const char *name;
+    const char *arguments; /* what --help shows; the command itself parses them */
+    enum pye_action action;
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"healthcheck", "[--timeout DURATION] [URL]", PYE_HEALTHCHECK,
+     "whether a server answers with a status from 200 to 399: exit 0, else 1"},
+    {"version", "", PYE_SHOW_VERSION, "the versions of Python and of pyentry"},
+    {"help", "", PYE_SHOW_HELP, "this text, and python's own"},
+};
+
+enum {
+    OPTIONS = sizeof table / sizeof *table,
+    COMMANDS = sizeof commands / sizeof *commands,
+    VARIABLE_BYTES = 64,
+};
 
 /* --stop-report -> PYENTRY_STOP_REPORT */
 static const char *variable_of(const struct option *option)
@@ -109,11 +128,25 @@ static bool refuse(const struct option *option, const char *value, bool from_com
     return false;
 }
 
+static bool same(const char *text, size_t length, const char *name)
+{
+    return strlen(name) == length && strncmp(text, name, length) == 0;
+}
+
 static const struct option *find(const char *name, size_t length)
 {
     for (size_t i = 0; i < OPTIONS; i++) {
-        if (strlen(table[i].name) == length && strncmp(table[i].name, name, length) == 0)
+        if (same(name, length, table[i].name))
             return &table[i];
+    }
+    return NULL;
+}
+
+static const struct command *find_command(const char *name, size_t length)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (same(name, length, commands[i].name))
+            return &commands[i];
     }
     return NULL;
 }
@@ -121,43 +154,54 @@ static const struct option *find(const char *name, size_t length)
 /* Whether a and b differ in one character, one more or less, or two neighbours swapped. */
 static bool nearly(const char *a, size_t a_length, const char *b)
 {
-    size_t b_length = strlen(b), same = 0, tail = 0;
+    size_t b_length = strlen(b), head = 0, tail = 0;
     size_t shorter = a_length < b_length ? a_length : b_length;
     size_t longer = a_length < b_length ? b_length : a_length;
 
-    while (same < shorter && a[same] == b[same])
-        same++;
-    while (tail < shorter - same && a[a_length - 1 - tail] == b[b_length - 1 - tail])
+    while (head < shorter && a[head] == b[head])
+        head++;
+    while (tail < shorter - head && a[a_length - 1 - tail] == b[b_length - 1 - tail])
         tail++;
-    size_t differ = longer - same - tail;
+    size_t differ = longer - head - tail;
     if (differ <= 1)
         return true;
-    return a_length == b_length && differ == 2 && a[same] == b[same + 1] && a[same + 1] == b[same];
+    return a_length == b_length && differ == 2 && a[head] == b[head + 1] && a[head + 1] == b[head];
 }
 
 /* A slip in one of our names is ours to explain; any other unknown option is python's to refuse. */
 static enum pye_action unknown(const char *name, size_t length)
 {
-    for (size_t i = 0; i < OPTIONS; i++) {
-        if (nearly(name, length, table[i].name)) {
-            pye_log("unknown option --%.*s: did you mean --%s? See pyentry --help", (int)length, name,
-                    table[i].name);
+    for (size_t i = 0; i < OPTIONS + COMMANDS; i++) {
+        const char *ours = i < OPTIONS ? table[i].name : commands[i - OPTIONS].name;
+        if (nearly(name, length, ours)) {
+            pye_log("unknown option --%.*s: did you mean --%s? See pyentry --help", (int)length, name, ours);
             return PYE_USAGE_ERROR;
         }
     }
     return PYE_RUN;
 }
 
-/* Puts the command line's options into the environment, and stops at the first that is not ours. */
+/* Its arguments are words of their own. */
+static enum pye_action take_command(const struct command *command, bool has_value)
+{
+    if (!has_value)
+        return command->action;
+    pye_log("--%s takes nothing behind an equals sign: pyentry --%s%s%s", command->name, command->name,
+            *command->arguments == '\0' ? "" : " ", command->arguments);
+    return PYE_USAGE_ERROR;
+}
+
+/* Puts the command line's options into the environment, and stops at a command, or at the first that is not ours. */
 static enum pye_action take_command_line(struct pye_options *options, int argc, char **argv, int *taken)
 {
     int i = 1;
     for (; i < argc && strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0'; i++) {
         const char *name = argv[i] + 2;
         size_t length = strcspn(name, "=");
-        if (strcmp(name, "help") == 0 || strcmp(name, "version") == 0) {
-            *taken = i - 1;
-            return name[0] == 'h' ? PYE_SHOW_HELP : PYE_SHOW_VERSION;
+        const struct command *command = find_command(name, length);
+        if (command != NULL) {
+            *taken = command->action == PYE_SHOW_HELP ? i - 1 : i; /* python adds its own help */
+            return take_command(command, name[length] == '=');
         }
         const struct option *option = find(name, length);
         if (option == NULL) {
@@ -213,7 +257,7 @@ enum pye_action pye_options_read(struct pye_options *options, int *argc, char **
     enum pye_action action = take_command_line(options, *argc, argv, &taken);
     if (action == PYE_RUN && !read_environment(options))
         action = PYE_USAGE_ERROR;
-    if (action == PYE_RUN || action == PYE_SHOW_HELP) {
+    if (action != PYE_USAGE_ERROR) {
         for (int i = 1; i + taken <= *argc; i++)
             argv[i] = argv[i + taken]; /* the closing NULL too */
         *argc -= taken;
@@ -233,8 +277,12 @@ void pye_options_help(void)
             printf(" [%s]", option->fallback);
         putchar('\n');
     }
-    puts("  --version\n        the versions of Python and of pyentry\n"
-         "  --help\n        this text, and python's own\n\n"
-         "python options:");
+    puts("\ncommands, in the place of python:");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        const struct command *command = &commands[i];
+        printf("  --%s%s%s\n        %s\n", command->name, *command->arguments == '\0' ? "" : " ",
+               command->arguments, command->help);
+    }
+    puts("\npython options:");
     fflush(stdout);
 }

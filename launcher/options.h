@@ -1,7 +1,7 @@
 /* pyentry's own options, from the command line and the environment.
  *
- * One table in options.c is behind the parser, --help and the PYENTRY_* variables; the manual page, the
- * completions and the README are checked against --help. */
+ * One table in options.c is behind the parser, --help and the PYENTRY_* variables, and a second one holds the
+ * commands; the manual page, the completions and the README are checked against --help. */
 #ifndef PYE_OPTIONS_H
 #define PYE_OPTIONS_H
 
@@ -9,7 +9,7 @@
 
 enum pye_init { PYE_INIT_AUTO, PYE_INIT_ALWAYS, PYE_INIT_NEVER };
 
-enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_USAGE_ERROR };
+enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_HEALTHCHECK, PYE_USAGE_ERROR };
 
 struct pye_options {
     enum pye_init init;
@@ -18,7 +18,10 @@ struct pye_options {
 };
 
 /* Reads the options and takes pyentry's own out of argv. What the command line gave is also put into the
- * environment, so that a Python started by this one behaves the same. Prints the line of a usage error. */
+ * environment, so that a Python started by this one behaves the same. Prints the line of a usage error.
+ *
+ * A command stands in the place of an option and ends them: it is taken out of argv too, so that what is left behind
+ * argv[0] is its own to parse. For a command the environment's options are not read. */
 enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv);
 
 void pye_options_help(void);

@@ -1,4 +1,4 @@
-# bash completion for pyentry. The options, and the values that they take, come from `pyentry --help`.
+# bash completion for pyentry. Options, the values that they take, and commands come from `pyentry --help`.
 
 _pyentry() {
 	local current=${COMP_WORDS[COMP_CWORD]} options choices

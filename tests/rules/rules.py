@@ -64,6 +64,11 @@ class House(Tree):
     def help_options(self):
         return set(re.findall(r"^  --([a-z][a-z-]*)=", self.output(self.pyentry, "--help"), re.MULTILINE))
 
+    def help_commands(self):
+        """The words that stand in an option's place and take no value; --help and --version are python's too."""
+        names = re.findall(r"^  (--[a-z][a-z-]*)(?: |$)", self.output(self.pyentry, "--help"), re.MULTILINE)
+        return set(names) - PYTHON_OPTIONS
+
 
 class Skipped(Exception):
     """A check that cannot be made here; a failure where PYENTRY_TEST_STRICT is set."""
@@ -208,12 +213,13 @@ def sources_are_in_the_makefile(house):
             yield f"{path}: not in Makefile.am"
 
 
-### Options: the parser's table, as --help prints it, against every text that lists them
+### Options and commands: the parser's tables, as --help prints them, against every text that lists them
 
 def difference(house, where, listed):
     told = {"--" + name for name in house.help_options()}
     if not told:
         yield "pyentry --help: names no option (lines that begin with two spaces and --name=)"
+    told |= house.help_commands()
     for name in sorted(told - listed):
         yield f"{where}: lacks {name}, which pyentry --help has"
     for name in sorted(listed - told - PYTHON_OPTIONS):

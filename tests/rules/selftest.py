@@ -87,9 +87,14 @@ BAD = [
     ("bash-completes-the-options", "docs/completions/pyentry.bash", lambda text: text.replace("--init", "--inti")),
     ("zsh-completes-the-options", "docs/completions/_pyentry", lambda text: text.replace("'-", "'--more=[more]' '-")),
 ]
-# What no tree can pass: an option that only --help has fails all four lists.
-EVERYWHERE = ("pyentry", lambda text: text.replace("usage of", "  --more=N  more\nusage of"))
-OPTION_RULES = [name for name, _ in rules.CHECKS if name.endswith(("-the-options", "-the-variables"))]
+# What no tree can pass: an option that only --help has fails all lists, a command all but that of the variables.
+LISTS = [name for name, _ in rules.CHECKS if name.endswith("-the-options")]
+EVERYWHERE = [
+    ([name for name, _ in rules.CHECKS if name in LISTS or name.endswith("-the-variables")],
+     "pyentry", lambda text: text.replace("usage of", "  --more=N  more\nusage of")),
+    (LISTS, "pyentry", lambda text: text.replace("usage of", "  --more [URL]\n        more\nusage of")),
+    (LISTS, "pyentry", lambda text: text.replace("usage of", "  --more\n        more\nusage of")),
+]
 
 # Allowed, and easily taken for an offence.
 FINE = [
@@ -161,7 +166,7 @@ def failing(path=None, edit=None):
 
 def main():
     cases = [([], None, None)] + [([], path, edit) for path, edit in FINE]
-    cases += [([rule], path, edit) for rule, path, edit in BAD] + [(OPTION_RULES, *EVERYWHERE)]
+    cases += [([rule], path, edit) for rule, path, edit in BAD] + EVERYWHERE
     failures = 0
     for expected, path, edit in cases:
         failed, output = failing(path, edit)

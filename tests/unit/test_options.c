@@ -110,6 +110,8 @@ static void bad_values(void **state)
         {"--signal-map=TERM", "--signal-map='TERM'"},   {"--faulthandler=yes", "--faulthandler='yes'"},
         {"--init=sometimes", "--init='sometimes'"},     {"--stop-report", "--stop-report needs a value"},
         {"--stop-reprot=8s", "mean --stop-report"},     {"--forwrd=main", "mean --forward"},
+        {"--healthchekc", "mean --healthcheck"},        {"--healthcheck=x", "--healthcheck takes nothing behind"},
+        {"--hepl", "mean --help"},                      {"--version=", "--version takes nothing behind"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -135,6 +137,23 @@ static void left_to_python(void **state)
     }
 }
 
+/* A command ends the options; what follows is its own, and no variable is looked at. */
+static void commands(void **state)
+{
+    (void)state;
+    setenv("PYENTRY_STOP_REPORT", "nonsense", 1);
+    assert_int_equal(READ((char *)"--forward=main", (char *)"--healthcheck", (char *)"--timeout", (char *)"1s"),
+                     PYE_HEALTHCHECK);
+    assert_int_equal(count, 3);
+    assert_string_equal(arguments[1], "--timeout");
+    assert_string_equal(arguments[2], "1s");
+    assert_null(arguments[3]);
+    clean(NULL);
+    assert_int_equal(READ((char *)"-B", (char *)"--healthcheck"), PYE_RUN);
+    assert_int_equal(READ((char *)"app.py", (char *)"--healthcheck"), PYE_RUN);
+    assert_int_equal(READ((char *)"--stop-report=x", (char *)"--healthcheck"), PYE_USAGE_ERROR);
+}
+
 static void help_and_version(void **state)
 {
     (void)state;
@@ -149,7 +168,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(defaults, clean),          cmocka_unit_test_setup(taken_out, clean),
         cmocka_unit_test_setup(command_line_wins, clean), cmocka_unit_test_setup(bad_values, clean),
-        cmocka_unit_test_setup(left_to_python, clean),    cmocka_unit_test_setup(help_and_version, clean),
+        cmocka_unit_test_setup(left_to_python, clean),    cmocka_unit_test_setup(commands, clean),
+        cmocka_unit_test_setup(help_and_version, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
