@@ -5,7 +5,6 @@
 #include <Python.h>
 
 #include "embed/embed.h"
-#include "embed/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -153,32 +152,31 @@ static void make_report(int64_t elapsed)
         close(memory);
 }
 
-static void on_report(int number, siginfo_t *info, void *context)
+bool pye_report_take(const siginfo_t *info)
 {
-    int saved = errno;
-    (void)context;
     if (info->si_code == SI_TIMER && info->si_value.sival_ptr == &report) {
         make_report(milliseconds_since(&report.since));
-    } else if (info->si_code == SI_QUEUE && info->si_pid == getppid()
-               && (info->si_value.sival_int & ~0x0fffffff) == PYE_REPORT_MARK) {
-        if (!report.armed) /* else ours comes by itself */
-            make_report(PYE_REPORT_ELAPSED(info->si_value.sival_int));
-    } else { /* somebody else's SIGSTKFLT: what it does to any process */
-        pye_signal_act_by_default(number);
+        return true;
     }
-    errno = saved;
+    if (info->si_code != SI_QUEUE || info->si_pid != getppid()
+        || (info->si_value.sival_int & ~0x0fffffff) != PYE_REPORT_MARK)
+        return false;
+    if (!report.armed) /* else ours comes by itself */
+        make_report(PYE_REPORT_ELAPSED(info->si_value.sival_int));
+    return true;
+}
+
+bool pye_report_is_on(void)
+{
+    return report.after != 0;
 }
 
 void pye_report_arm(void)
 {
-    struct sigaction now;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = PYE_REPORT_SIGNAL};
     struct itimerspec when = {.it_value = {.tv_sec = report.after / 1000}};
 
     if (report.after == 0 || report.armed || report.supervised)
-        return;
-    /* A program with a handler of its own for this signal has it to itself. */
-    if (sigaction(PYE_REPORT_SIGNAL, NULL, &now) < 0 || now.sa_sigaction != on_report)
         return;
     report.armed = 1;
     clock_gettime(CLOCK_MONOTONIC, &report.since);
@@ -211,10 +209,12 @@ static int highest_descriptor(void)
 
 int pye_report_install(int64_t after, bool supervised)
 {
+    struct sigaction before;
     report.supervised = supervised;
     if (after == 0)
         return 0;
     report.descriptor = highest_descriptor();
+    sigaction(PYE_REPORT_SIGNAL, NULL, &before);
     PyObject *faulthandler = PyImport_ImportModule("faulthandler");
     if (faulthandler == NULL)
         return -1;
@@ -224,12 +224,7 @@ int pye_report_install(int64_t after, bool supervised)
     if (result == NULL)
         return -1;
     Py_DECREF(result);
-    struct sigaction ours = {.sa_sigaction = on_report, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
-    sigemptyset(&ours.sa_mask);
-    if (sigaction(PYE_REPORT_SIGNAL, &ours, &report.dump) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
+    sigaction(PYE_REPORT_SIGNAL, &before, &report.dump); /* it is called by us, not by the signal */
     report.after = after;
     return 0;
 }

@@ -130,6 +130,11 @@ static void on_closing(int number, siginfo_t *info, void *context)
 
 /* --- the chain --- */
 
+static bool mapped(int number)
+{
+    return state.settings.signal_map.to[number] != number;
+}
+
 static void go_on(int number, siginfo_t *info, void *context)
 {
     const struct sigaction *next = &state.next[number];
@@ -150,6 +155,23 @@ static void kick(void)
         start_timer((long)KICK_MS << state.kicks++);
 }
 
+/* The stop report is not asked of the program. */
+static void on_requested(int number, siginfo_t *info, void *context)
+{
+    int saved = errno;
+    if (!pye_report_take(info))
+        go_on(number, info, context);
+    errno = saved;
+}
+
+static void arm_report(void)
+{
+    struct sigaction now;
+    /* C code may have installed a handler past signal.signal, and would be called by the timer. */
+    if (sigaction(PYE_REPORT_SIGNAL, NULL, &now) == 0 && now.sa_sigaction == on_requested)
+        pye_report_arm();
+}
+
 static void on_sigterm(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
@@ -162,7 +184,7 @@ static void on_sigterm(int number, siginfo_t *info, void *context)
     }
     if (getpid() != state.owner) /* between fork and exec: Python would note it, and exec forget it */
         pye_signal_act_by_default(number);
-    pye_report_arm();
+    arm_report();
     if (state.in_charge && !state.taken) {
         state.due = 1;
         state.kicks = 0;
@@ -176,7 +198,7 @@ static void on_mapped(int number, siginfo_t *info, void *context)
 {
     int saved = errno, to = state.settings.signal_map.to[number];
     if (number == SIGTERM && to != 0)
-        pye_report_arm();
+        arm_report();
     if (to != 0 && state.settings.signal_map.to[to] != to) {
         go_on(to, info, context); /* to is mapped itself: a signal is rewritten once */
     } else if (to != 0) {
@@ -190,26 +212,36 @@ static void on_mapped(int number, siginfo_t *info, void *context)
     errno = saved;
 }
 
-static bool mapped(int number)
+/* Our part in a signal; NULL where we have none. */
+static action *part_in(int number)
 {
-    return state.settings.signal_map.to[number] != number;
+    if (number < 1 || number >= PYE_SIGNALS)
+        return NULL;
+    if (mapped(number))
+        return on_mapped;
+    if (number == SIGTERM)
+        return on_sigterm;
+    return number == PYE_REPORT_SIGNAL && pye_report_is_on() ? on_requested : NULL;
 }
 
 /* Puts our part in front of the handler that is installed now. */
 static void chain(int number)
 {
     struct sigaction now;
-    if (number < 1 || number >= PYE_SIGNALS || (number != SIGTERM && !mapped(number)))
-        return;
-    if (sigaction(number, NULL, &now) < 0 || now.sa_sigaction == on_mapped || now.sa_sigaction == on_sigterm)
+    action *part = part_in(number);
+    if (part == NULL || sigaction(number, NULL, &now) < 0 || now.sa_sigaction == part)
         return;
     state.next[number] = now;
-    if (!mapped(number) && (now.sa_handler == SIG_IGN || now.sa_handler == SIG_DFL)) {
-        if (now.sa_handler == SIG_DFL && getpid() == 1)
+    if (part != on_mapped && now.sa_handler == SIG_IGN)
+        return;
+    if (part == on_sigterm && now.sa_handler == SIG_DFL) {
+        if (getpid() == 1)
             set_action(number, on_guarded);
         return;
     }
-    now.sa_sigaction = mapped(number) ? on_mapped : on_sigterm;
+    if (part == on_requested && now.sa_handler == SIG_DFL) /* nobody waits for an EINTR */
+        now.sa_flags = SA_RESTART | SA_ONSTACK;
+    now.sa_sigaction = part;
     now.sa_flags |= SA_SIGINFO;
     sigaction(number, &now, NULL);
 }
@@ -332,7 +364,10 @@ int pye_signals_install(void)
         .ml_flags = METH_FASTCALL,
     };
     python_signal = pye_replace("_signal", "signal", &definition);
-    return python_signal == NULL ? -1 : tell_python();
+    if (python_signal == NULL)
+        return -1;
+    chain(PYE_REPORT_SIGNAL);
+    return tell_python();
 }
 
 int pye_sigterm_install(PyObject *handler)

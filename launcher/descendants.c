@@ -148,6 +148,12 @@ pid_t *pye_descendants(pid_t ancestor, size_t *count)
     return take_marked(&table, count);
 }
 
+static bool in_mask(const char *status, const char *name, int number)
+{
+    const char *mask = strstr(status, name);
+    return mask != NULL && (strtoull(mask + strlen(name), NULL, 16) >> (number - 1) & 1) != 0;
+}
+
 bool pye_catches(pid_t pid, int number)
 {
     char path[32], text[STATUS_BYTES];
@@ -160,6 +166,5 @@ bool pye_catches(pid_t pid, int number)
     ssize_t length = read(fd, text, sizeof text - 1);
     close(fd);
     text[length < 0 ? 0 : length] = '\0';
-    const char *caught = strstr(text, "\nSigCgt:\t");
-    return caught != NULL && (strtoull(caught + 9, NULL, 16) >> (number - 1) & 1) != 0;
+    return in_mask(text, "\nSigCgt:\t", number) && !in_mask(text, "\nSigBlk:\t", number);
 }

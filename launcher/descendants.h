@@ -18,7 +18,8 @@ bool pye_proc_is_ours(void);
 /* Likewise everybody below ancestor, at any depth. */
 pid_t *pye_descendants(pid_t ancestor, size_t *count);
 
-/* Whether the process has a handler for the signal; false where that cannot be seen. */
+/* Whether the process has a handler for the signal, and its main thread does not block it; false where that cannot be
+ * seen. */
 bool pye_catches(pid_t pid, int number);
 
 /* The parent and the state in the text of a /proc/PID/stat file; -1 when it is not one. */

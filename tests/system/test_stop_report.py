@@ -148,7 +148,7 @@ def test_no_report_without_a_sigterm():
 
 
 def test_the_report_is_not_a_signal_of_the_programs(tmp_path):
-    """SIGSTKFLT (16), which carries the report, is the program's still: it can handle it, and be killed by it."""
+    """SIGSTKFLT (16), which carries the report, is the program's still: it handles its own, and there is a report."""
     code = ("import os, signal, sys, time\n"
             "signal.signal(16, lambda *a: os.write(1, b'got it\\n'))\n"
             "os.kill(os.getpid(), 16)\n"
@@ -159,6 +159,7 @@ def test_the_report_is_not_a_signal_of_the_programs(tmp_path):
         child.send()
         assert child.wait() == -TERM
         assert child.out.all() == b"got it\nready\n", "the report's own signal reached the program"
+        assert child.err.all().count(b"pyentry: still running") == 1
 
 
 def test_a_forked_child_has_its_own_clock():
