@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* pid, comm (16 bytes at most), state, ppid: the beginning of a stat file is enough. */
@@ -127,16 +128,61 @@ static pid_t *take_marked(struct table *table, size_t *count)
     return list;
 }
 
-pid_t *pye_children(pid_t parent, size_t *count)
+/* Numbers only: after a whole turn of the kernel's, one of them may be a child of Python's, which then hears of a SIGTERM
+ * later than others. */
+static struct {
+    pid_t *pid;
+    size_t count;
+} noted;
+
+static bool is_noted(pid_t pid)
+{
+    for (size_t i = 0; i < noted.count; i++) {
+        if (noted.pid[i] == pid)
+            return true;
+    }
+    return false;
+}
+
+static struct table read_others(void)
 {
     struct table table = read_processes();
+    size_t kept = 0;
+    for (size_t i = 0; i < table.count; i++) {
+        if (!is_noted(table.row[i].pid))
+            table.row[kept++] = table.row[i];
+    }
+    table.count = kept;
+    return table;
+}
+
+pid_t *pye_children(pid_t parent, size_t *count)
+{
+    struct table table = read_others();
     mark_children(&table, parent);
     return take_marked(&table, count);
 }
 
+void pye_children_note(void)
+{
+    siginfo_t info;
+    free(noted.pid);
+    noted.pid = NULL;
+    noted.count = 0;
+    /* A look, nothing is reaped; it fails where there is no child. */
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return;
+    noted.pid = pye_children(getpid(), &noted.count);
+}
+
+size_t pye_children_noted(void)
+{
+    return noted.count;
+}
+
 pid_t *pye_descendants(pid_t ancestor, size_t *count)
 {
-    struct table table = read_processes();
+    struct table table = read_others();
     bool more = mark_children(&table, ancestor);
     while (more) { /* a generation a turn, or more */
         more = false;

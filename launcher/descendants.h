@@ -8,6 +8,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* Notes the children that this process has already, from the program that it was before an exec: the other end of a
+ * shell's `exec > >(tee log)`, or a helper. They are not Python's, and neither list below has them, or who is below
+ * them. One system call where there are none. */
+void pye_children_note(void);
+
+/* How many were noted. */
+size_t pye_children_noted(void);
+
 /* The direct children of parent; the caller frees the list. *count is 0 where /proc cannot be read.
  * Zombies are left out: nobody is at home. */
 pid_t *pye_children(pid_t parent, size_t *count);

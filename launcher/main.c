@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "embed/embed.h"
+#include "launcher/descendants.h"
 #include "launcher/health.h"
 #include "launcher/options.h"
 #include "launcher/supervise.h"
@@ -37,6 +38,7 @@ int main(int argc, char **argv)
     }
     if (pye_supervises(&options) && !pye_supervise(&options))
         return EXIT_FAILURE;
+    pye_children_note(); /* anew, where this is the init's child */
     pye_signals_configure(&options.python);
     return pye_run_python(argc, argv, &options.python);
 }

@@ -2,6 +2,7 @@
 
 #include "launcher/supervise.h"
 
+#include "launcher/descendants.h"
 #include "launcher/hygiene.h"
 #include "launcher/log.h"
 #include "launcher/stop.h"
@@ -222,6 +223,7 @@ bool pye_supervise(struct pye_options *options)
     init.options = options;
     pye_stop_prepare(&init.stop, options);
     pye_verdict_prepare(&init.verdict);
+    pye_children_note();
     if (!first)
         prctl(PR_SET_CHILD_SUBREAPER, 1);
     pye_terminal_prepare(&init.terminal, first);

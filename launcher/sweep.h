@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 /* What is below gets SIGTERM, until budget milliseconds have gone, then SIGKILL. As PID 1 that is every process; else
- * our descendants. All signals are blocked. */
+ * our descendants. Children that were noted at the start come last, as PID 1, and are left alone elsewhere. All signals
+ * are blocked. */
 void pye_sweep(bool first, int64_t budget);
 
 #endif

@@ -101,11 +101,45 @@ static void children(void **state)
     assert_false(lists(plain));
 }
 
+static bool is_below(pid_t pid)
+{
+    size_t count;
+    bool found = false;
+    pid_t *below = pye_descendants(getpid(), &count);
+    for (size_t i = 0; i < count; i++)
+        found = found || below[i] == pid;
+    free(below);
+    return found;
+}
+
+static void noted_children(void **state)
+{
+    (void)state;
+    pye_children_note();
+    assert_int_equal(pye_children_noted(), 0);
+
+    pid_t earlier = start("earlier", false);
+    pye_children_note();
+    assert_int_equal(pye_children_noted(), 1);
+    pid_t later = start("later", false);
+    assert_false(lists(earlier) || is_below(earlier));
+    assert_true(lists(later) && is_below(later));
+
+    pye_children_note(); /* anew: all are earlier now */
+    assert_int_equal(pye_children_noted(), 2);
+    assert_false(lists(later));
+    stop(earlier);
+    stop(later);
+    pye_children_note();
+    assert_int_equal(pye_children_noted(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stat_lines),
         cmocka_unit_test(children),
+        cmocka_unit_test(noted_children),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
