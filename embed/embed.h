@@ -41,6 +41,7 @@ struct pye_settings {
     bool supervised;     /* an init asks for the report when it is time */
     int term_status;     /* exit status after a SIGTERM; PYE_BY_SIGNAL: end by the signal itself */
     enum pye_switch faulthandler; /* Python tracebacks on a crash */
+    int cpus;            /* what os.cpu_count() says; 0: what the container leaves */
 };
 
 /* From here on SIGTERM ends the process at once, also as PID 1, until Python's handler takes over. */

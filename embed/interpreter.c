@@ -27,6 +27,10 @@ static PyStatus configure(PyConfig *config, int argc, char **argv, const struct 
     config->_init_main = 0;
     if (settings->faulthandler == PYE_ON)
         config->faulthandler = 1;
+#if PY_VERSION_HEX >= 0x030D0000
+    if (settings->cpus > 0) /* for subinterpreters, which have none of our functions */
+        config->cpu_count = settings->cpus;
+#endif
     return PyConfig_SetBytesArgv(config, argc, argv);
 }
 

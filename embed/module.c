@@ -4,6 +4,7 @@
 
 #include <Python.h>
 
+#include "embed/cpus.h"
 #include "embed/frozen.h"
 #include "embed/startup.h"
 #include "embed/terminate.h"
@@ -13,6 +14,7 @@
 
 static PyMethodDef methods[] = {
     {"find_spec", (PyCFunction)(void (*)(void))pye_startup_find_spec, METH_FASTCALL, NULL},
+    {"limits", pye_cpus_limits, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,5 +1,6 @@
 #include "embed/startup.h"
 
+#include "embed/cpus.h"
 #include "embed/module.h"
 #include "embed/print.h"
 #include "embed/report.h"
@@ -151,6 +152,8 @@ static int install(void)
     if (resume_collector() < 0)
         return -1;
     if (pye_stdio_install() < 0 || pye_print_install() < 0 || pye_traceback_install() < 0)
+        return -1;
+    if (pye_cpus_install(startup.settings.cpus) < 0)
         return -1;
     if (PySys_GetObject("stderr") == Py_None && keep_reports_off() < 0)
         return -1;

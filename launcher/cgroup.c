@@ -8,21 +8,62 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOUNT_ROOT = 3, MOUNT_POINT = 4, COUNTER_BYTES = 4096 };
-
-static const int64_t NO_LIMIT = INT64_C(1) << 60;
+enum { MOUNT_ROOT = 3, MOUNT_POINT = 4, MOUNT_FIELDS = 5 };
 
 /* --- text --- */
 
-/* Copies the field of a line that begins at text and ends at end, octal escapes undone. False when it is too long. */
-static bool copy_field(char *out, size_t room, const char *text, const char *end)
+struct span {
+    const char *begin, *end;
+};
+
+/* Takes a line from text, without its newline. False when nothing is left. */
+static bool take_line(const char **text, struct span *line)
+{
+    if (**text == '\0')
+        return false;
+    line->begin = *text;
+    line->end = strchrnul(*text, '\n');
+    *text = line->end + (*line->end == '\n');
+    return true;
+}
+
+/* Takes what is before the separator from the line, and the separator. False when there is none. */
+static bool take_field(struct span *line, char separator, struct span *field)
+{
+    const char *found = memchr(line->begin, separator, (size_t)(line->end - line->begin));
+    if (found == NULL)
+        return false;
+    *field = (struct span){line->begin, found};
+    line->begin = found + 1;
+    return true;
+}
+
+static bool is(struct span text, const char *word)
+{
+    size_t length = (size_t)(text.end - text.begin);
+    return strlen(word) == length && memcmp(text.begin, word, length) == 0;
+}
+
+/* Whether it is one of the comma-separated words. */
+static bool has_word(struct span words, const char *word)
+{
+    struct span one;
+    while (take_field(&words, ',', &one)) {
+        if (is(one, word))
+            return true;
+    }
+    return is(words, word);
+}
+
+/* Copies text, octal escapes undone. False when it is too long. */
+static bool copy(char *out, size_t room, struct span text)
 {
     size_t length = 0;
-    while (text < end) {
-        char byte = *text++;
-        if (byte == '\\' && end - text >= 3 && text[0] >= '0' && text[0] <= '3') {
-            byte = (char)((text[0] - '0') * 64 + (text[1] - '0') * 8 + (text[2] - '0'));
-            text += 3;
+    while (text.begin < text.end) {
+        char byte = *text.begin++;
+        if (byte == '\\' && text.end - text.begin >= 3 && text.begin[0] >= '0' && text.begin[0] <= '3') {
+            byte = (char)((text.begin[0] - '0') * 64 + (text.begin[1] - '0') * 8 + (text.begin[2] - '0'));
+            text.begin += 3;
         }
         if (length + 1 >= room)
             return false;
@@ -32,179 +73,208 @@ static bool copy_field(char *out, size_t room, const char *text, const char *end
     return true;
 }
 
-static const char *line_end(const char *line)
-{
-    const char *end = strchr(line, '\n');
-    return end == NULL ? line + strlen(line) : end;
-}
-
-/* Whether word is one of the comma-separated words from text to end. */
-static bool has_word(const char *text, const char *end, const char *word)
-{
-    size_t length = strlen(word);
-    while (text < end) {
-        size_t here = strcspn(text, ",\n: ");
-        if (here > (size_t)(end - text))
-            here = (size_t)(end - text);
-        if (here == length && strncmp(text, word, length) == 0)
-            return true;
-        text += here + 1;
-    }
-    return false;
-}
-
 int64_t pye_parse_counter(const char *text, const char *key)
 {
-    for (const char *line = text; *line != '\0';) {
-        const char *end = line_end(line), *value = line;
-        if (key != NULL) {
-            size_t length = strlen(key);
-            value = strncmp(line, key, length) == 0 && line[length] == ' ' ? line + length + 1 : NULL;
-        }
+    struct span line, word;
+    while (take_line(&text, &line)) {
         char digits[24];
         long number;
-        if (value != NULL && copy_field(digits, sizeof digits, value, end)
-            && pye_parse_number(digits, 0, LONG_MAX, &number))
+        if (key != NULL && !(take_field(&line, ' ', &word) && is(word, key)))
+            continue;
+        if (copy(digits, sizeof digits, line) && pye_parse_number(digits, 0, LONG_MAX, &number))
             return number;
-        line = end + (*end == '\n');
     }
     return -1;
 }
 
 /* --- where the group is --- */
 
-/* The path in /proc/self/cgroup of the hierarchy with this controller, or of version 2 for NULL. */
-static bool group_path(const char *cgroup, const char *controller, char *out, size_t room)
+/* The path of the hierarchy with this controller, or of version 2 for NULL, as /proc/self/cgroup has it: no escapes, and it
+ * may hold colons of its own. */
+static bool find_path(const char *groups, const char *controller, struct span *path)
 {
-    for (const char *line = cgroup; *line != '\0';) {
-        const char *end = line_end(line);
-        const char *controllers = memchr(line, ':', (size_t)(end - line));
-        const char *path = controllers == NULL ? NULL : memchr(controllers + 1, ':', (size_t)(end - controllers - 1));
-        if (path != NULL
-            && (controller == NULL ? path == controllers + 1 : has_word(controllers + 1, path, controller)))
-            return copy_field(out, room, path + 1, end); /* it may hold colons of its own */
-        line = end + (*end == '\n');
+    struct span number, controllers;
+    while (take_line(&groups, path)) {
+        if (take_field(path, ':', &number) && take_field(path, ':', &controllers)
+            && (controller == NULL ? is(controllers, "") : has_word(controllers, controller)))
+            return true;
     }
     return false;
 }
 
 struct mount {
-    char root[PATH_MAX], point[PATH_MAX];
+    struct span root, point, options;
+    bool unified;
 };
 
-/* Reads one line of mountinfo. False when it is not a cgroup mount with this controller (NULL: version 2). */
-static bool parse_mount(const char *line, const char *end, const char *controller, struct mount *mount)
+/* Reads a line of mountinfo. False when it is no mount of control groups. */
+static bool parse_mount(struct span line, struct mount *mount)
 {
-    const char *field[5], *text = line;
-    for (int i = 0; i < 5; i++) {
-        field[i] = text;
-        text = memchr(text, ' ', (size_t)(end - text));
-        if (text == NULL)
+    struct span field[MOUNT_FIELDS], type, source;
+    for (int i = 0; i < MOUNT_FIELDS; i++) {
+        if (!take_field(&line, ' ', &field[i]))
             return false;
-        text++;
     }
     /* After optional fields, a lonely dash: type, source, options. */
-    const char *type = memmem(text, (size_t)(end - text), " - ", 3);
-    if (type == NULL)
+    const char *dash = memmem(line.begin, (size_t)(line.end - line.begin), " - ", 3);
+    if (dash == NULL)
         return false;
-    type += 3;
-    const char *source = memchr(type, ' ', (size_t)(end - type));
-    const char *options = source == NULL ? NULL : memchr(source + 1, ' ', (size_t)(end - source - 1));
-    const char *wanted = controller == NULL ? "cgroup2 " : "cgroup ";
-    if (options == NULL || strncmp(type, wanted, strlen(wanted)) != 0)
+    line.begin = dash + 3;
+    if (!take_field(&line, ' ', &type) || !take_field(&line, ' ', &source))
         return false;
-    if (controller != NULL && !has_word(options + 1, end, controller))
-        return false;
-    return copy_field(mount->root, sizeof mount->root, field[MOUNT_ROOT], field[MOUNT_ROOT + 1] - 1)
-           && copy_field(mount->point, sizeof mount->point, field[MOUNT_POINT], text - 1);
+    *mount = (struct mount){field[MOUNT_ROOT], field[MOUNT_POINT], line, is(type, "cgroup2")};
+    return mount->unified || is(type, "cgroup");
 }
 
-/* The directory of path under this mount, or, with nearest, the mount's own top where the path is outside of it. */
-static bool place(const struct mount *mount, const char *path, bool nearest, char *out, size_t room)
+/* In a cgroup namespace, /.. is above what the namespace shows. */
+static bool begins_above(const char *path)
 {
-    size_t root = strcmp(mount->root, "/") == 0 ? 0 : strlen(mount->root);
-    bool inside = strncmp(path, mount->root, root) == 0 && (path[root] == '/' || path[root] == '\0')
-                  && strstr(path, "/..") == NULL;
-    const char *rest = inside && strcmp(path + root, "/") != 0 ? path + root : "";
-    return (inside || nearest) && (size_t)snprintf(out, room, "%s%s", mount->point, rest) < room;
+    return strncmp(path, "/..", 3) == 0 && (path[3] == '/' || path[3] == '\0');
 }
 
-/* Looks through the mounts: a hierarchy may be mounted more than once. */
-static bool find_mount(const char *mountinfo, const char *controller, const char *path, bool nearest, char *out,
-                       size_t room)
+/* Whether it is nothing but /../.. */
+static bool only_above(const char *path)
 {
+    while (begins_above(path))
+        path += 3;
+    return *path == '\0';
+}
+
+/* What is behind root in path, "" where path itself is unknown but below; NULL where root does not lead to path. */
+static const char *below(const char *root, const char *path)
+{
+    size_t length = strcmp(root, "/") == 0 ? 0 : strlen(root);
+    bool inside = strncmp(path, root, length) == 0 && (path[length] == '/' || path[length] == '\0');
+    if (inside && !begins_above(path + length))
+        return strcmp(path + length, "/") == 0 ? "" : path + length;
+    return !inside && only_above(root) ? "" : NULL;
+}
+
+/* The group's directory under this mount. */
+static bool place(const struct mount *mount, struct span path, struct pye_cgroup *group)
+{
+    char root[PATH_MAX], name[PATH_MAX];
+    size_t length = (size_t)(path.end - path.begin);
+    if (length >= sizeof name || !copy(root, sizeof root, mount->root)
+        || !copy(group->directory, sizeof group->directory, mount->point))
+        return false;
+    memcpy(name, path.begin, length);
+    name[length] = '\0';
+    const char *rest = below(root, name);
+    group->top = strlen(group->directory);
+    group->unified = mount->unified;
+    if (rest == NULL || group->top + strlen(rest) >= sizeof group->directory)
+        return false;
+    memcpy(group->directory + group->top, rest, strlen(rest) + 1);
+    return true;
+}
+
+bool pye_cgroup_next(const char *groups, const char **mounts, const char *controller, struct pye_cgroup *group)
+{
+    struct span line, path;
     struct mount mount;
-    for (const char *line = mountinfo; *line != '\0';) {
-        const char *end = line_end(line);
-        if (parse_mount(line, end, controller, &mount) && place(&mount, path, nearest, out, room))
+    while (take_line(mounts, &line)) {
+        if (parse_mount(line, &mount) && (mount.unified || has_word(mount.options, controller))
+            && find_path(groups, mount.unified ? NULL : controller, &path) && place(&mount, path, group))
             return true;
-        line = end + (*end == '\n');
     }
     return false;
 }
 
-static bool find(const char *cgroup, const char *mountinfo, const char *controller, char *out, size_t room)
+bool pye_cgroup_up(struct pye_cgroup *group)
 {
-    char path[PATH_MAX];
-    return group_path(cgroup, controller, path, sizeof path)
-           && (find_mount(mountinfo, controller, path, false, out, room)
-               || find_mount(mountinfo, controller, path, true, out, room));
-}
-
-bool pye_memory_group_parse(const char *cgroup, const char *mountinfo, struct pye_memory_group *group)
-{
-    /* Where both are mounted, the controller is in one of them: version 1 names it. */
-    group->unified = false;
-    if (find(cgroup, mountinfo, "memory", group->directory, sizeof group->directory))
-        return true;
-    group->unified = true;
-    return find(cgroup, mountinfo, NULL, group->directory, sizeof group->directory);
+    char *slash = strrchr(group->directory + group->top, '/');
+    if (slash == NULL)
+        return false;
+    *slash = '\0';
+    return true;
 }
 
 /* --- files --- */
 
-/* The text of a file, up to room - 1 bytes; empty where it cannot be read. */
-static void read_text(const char *path, char *out, size_t room)
+/* The text of a file, up to room - 1 bytes. */
+static bool read_text(const char *root, const char *path, char *text, size_t room)
 {
+    char full[2 * PATH_MAX];
     size_t length = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    out[0] = '\0';
+    ssize_t got = -1;
+    text[0] = '\0';
+    if ((size_t)snprintf(full, sizeof full, "%s%s", root, path) >= sizeof full)
+        return false;
+    int fd = open(full, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return;
-    for (ssize_t got; length < room - 1 && (got = read(fd, out + length, room - 1 - length)) > 0;)
+        return false;
+    while (length < room - 1 && (got = read(fd, text + length, room - 1 - length)) > 0)
         length += (size_t)got;
     close(fd);
-    out[length] = '\0';
+    text[length] = '\0';
+    return got >= 0;
 }
 
-bool pye_memory_group_find(struct pye_memory_group *group)
+/* A list in /proc; of one that is too long the whole lines. */
+static char *read_list(const char *root, const char *path)
 {
-    char *cgroup = malloc(PYE_CGROUP_FILE_BYTES), *mountinfo = malloc(PYE_CGROUP_FILE_BYTES);
-    bool found = false;
-    if (cgroup != NULL && mountinfo != NULL) {
-        read_text("/proc/self/cgroup", cgroup, PYE_CGROUP_FILE_BYTES);
-        read_text("/proc/self/mountinfo", mountinfo, PYE_CGROUP_FILE_BYTES);
-        found = pye_memory_group_parse(cgroup, mountinfo, group);
+    char *text = malloc(PYE_CGROUP_LIST_BYTES);
+    if (text == NULL || !read_text(root, path, text, PYE_CGROUP_LIST_BYTES)) {
+        free(text);
+        return NULL;
     }
-    free(cgroup);
-    free(mountinfo);
-    return found;
+    char *newline = strlen(text) == PYE_CGROUP_LIST_BYTES - 1 ? strrchr(text, '\n') : NULL;
+    if (newline != NULL)
+        newline[1] = '\0';
+    return text;
 }
 
-static int64_t read_counter(const struct pye_memory_group *group, const char *file, const char *key)
+bool pye_cgroup_open(struct pye_cgroup_lists *lists, const char *root)
 {
-    char path[PATH_MAX + 64], text[COUNTER_BYTES];
-    snprintf(path, sizeof path, "%s/%s", group->directory, file);
-    read_text(path, text, sizeof text);
-    return pye_parse_counter(text, key);
+    lists->groups = read_list(root, "/proc/self/cgroup");
+    lists->mounts = lists->groups == NULL ? NULL : read_list(root, "/proc/self/mountinfo");
+    return lists->mounts != NULL;
 }
 
-void pye_memory_state_read(const struct pye_memory_group *group, struct pye_memory_state *state)
+void pye_cgroup_close(struct pye_cgroup_lists *lists)
 {
-    bool unified = group->unified;
-    state->oom_kills = read_counter(group, unified ? "memory.events" : "memory.oom_control", "oom_kill");
-    state->limit = read_counter(group, unified ? "memory.max" : "memory.limit_in_bytes", NULL);
-    if (state->limit >= NO_LIMIT) /* version 1's word for none: an ancestor has it */
-        state->limit = -1;
-    state->peak = read_counter(group, unified ? "memory.peak" : "memory.max_usage_in_bytes", NULL);
+    free(lists->groups);
+    free(lists->mounts);
+}
+
+bool pye_cgroup_read(const char *root, const struct pye_cgroup *group, const char *file, char *text)
+{
+    char path[PATH_MAX + NAME_MAX];
+    return (size_t)snprintf(path, sizeof path, "%s/%s", group->directory, file) < sizeof path
+           && read_text(root, path, text, PYE_CGROUP_FILE_BYTES);
+}
+
+bool pye_cgroup_climb(const char *root, const struct pye_cgroup *from, pye_cgroup_reader *read, struct pye_limit *least)
+{
+    struct pye_cgroup group = *from;
+    bool any = false;
+    do {
+        int64_t value;
+        const char *file;
+        if (!read(root, &group, &value, &file))
+            continue;
+        any = true;
+        if (value == PYE_NO_LIMIT || (least->value != PYE_NO_LIMIT && value >= least->value))
+            continue;
+        least->value = value;
+        snprintf(least->source, sizeof least->source, "%s/%s", group.directory, file);
+    } while (pye_cgroup_up(&group));
+    return any;
+}
+
+bool pye_cgroup_least(const char *root, const char *controller, pye_cgroup_reader *read, struct pye_limit *least)
+{
+    struct pye_cgroup_lists lists;
+    struct pye_cgroup group;
+    bool any = false;
+    least->value = PYE_NO_LIMIT;
+    least->source[0] = '\0';
+    if (pye_cgroup_open(&lists, root)) {
+        const char *mounts = lists.mounts;
+        while (pye_cgroup_next(lists.groups, &mounts, controller, &group))
+            any |= pye_cgroup_climb(root, &group, read, least);
+    }
+    pye_cgroup_close(&lists);
+    return any;
 }

@@ -4,12 +4,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { CHOICE, DURATION, SIGNAL_MAP, STATUS };
+enum kind { CHOICE, DURATION, SIGNAL_MAP, STATUS, CPUS };
 
 struct option {
     const char *name;
@@ -35,6 +36,8 @@ static const struct option table[] = {
      "then kill what is left, where Python is supervised; 0: never"},
     {"term-status", "N", "", STATUS, FIELD(python.term_status),
      "exit status after a stop by SIGTERM that went well, not the signal itself"},
+    {"cpus", "auto|N", "auto", CPUS, FIELD(python.cpus),
+     "what os.cpu_count() says; auto: the least of the CPUs and the container's quota"},
     {"faulthandler", "on|off", "on", CHOICE, FIELD(python.faulthandler),
      "Python tracebacks when the process crashes"},
 };
@@ -101,6 +104,13 @@ static bool store(struct pye_options *options, const struct option *option, cons
             return false;
         *(int *)field = (int)number;
         return true;
+    case CPUS:
+        if (strcmp(text, "auto") == 0)
+            number = 0;
+        else if (!pye_parse_number(text, 1, INT_MAX, &number))
+            return false;
+        *(int *)field = (int)number;
+        return true;
     }
     return false;
 }
@@ -117,6 +127,8 @@ static const char *takes(const struct option *option)
         return "pairs of signals like TERM=QUIT,HUP=0";
     case STATUS:
         return "a number from 0 to 255";
+    case CPUS:
+        return "a number from 1 on, or auto";
     }
     return "";
 }

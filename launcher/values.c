@@ -1,6 +1,7 @@
 #include "launcher/values.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,19 @@ bool pye_parse_duration(const char *text, int64_t *milliseconds)
         return true;
     }
     return false;
+}
+
+bool pye_parse_cpu_count(const char *text, int *count)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10); /* spaces and signs are python's to allow */
+    if (strcmp(text, "default") == 0)
+        value = 0;
+    else if (end == text || *end != '\0' || errno != 0 || value < 1 || value > INT_MAX)
+        return false;
+    *count = (int)value;
+    return true;
 }
 
 /* By hand, since sigabbrev_np is glibc's alone and the numbers differ between architectures. */

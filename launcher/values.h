@@ -20,6 +20,9 @@ bool pye_parse_duration(const char *text, int64_t *milliseconds);
 /* Digits only, within low..high. */
 bool pye_parse_number(const char *text, long low, long high, long *number);
 
+/* A count of CPUs as python 3.13 reads it: a number from 1 on, or "default", which is 0. */
+bool pye_parse_cpu_count(const char *text, int *count);
+
 /* "TERM", "SIGTERM", "15", "RTMIN+2", "RTMAX-1". */
 bool pye_parse_signal(const char *text, int *number);
 

@@ -11,12 +11,9 @@ enum { TEXT_BYTES = 200 };
 
 void pye_verdict_prepare(struct pye_verdict *verdict)
 {
-    struct pye_memory_state state = {.oom_kills = 0};
     verdict->started = pye_milliseconds();
     verdict->has_memory = pye_memory_group_find(&verdict->memory);
-    if (verdict->has_memory)
-        pye_memory_state_read(&verdict->memory, &state);
-    verdict->oom_kills = state.oom_kills;
+    verdict->oom_kills = verdict->has_memory ? pye_memory_oom_kills(&verdict->memory) : 0;
 }
 
 static void append_size(char *out, size_t room, const char *name, int64_t bytes)

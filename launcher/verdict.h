@@ -2,14 +2,14 @@
 #ifndef PYE_VERDICT_H
 #define PYE_VERDICT_H
 
-#include "launcher/cgroup.h"
+#include "launcher/memory.h"
 #include "launcher/options.h"
 #include "launcher/stop.h"
 
 struct pye_verdict {
     int64_t started;
     bool has_memory;
-    struct pye_memory_group memory;
+    struct pye_cgroup memory;
     int64_t oom_kills; /* at the start */
 };
 

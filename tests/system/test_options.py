@@ -9,17 +9,19 @@ import pytest
 
 from harness import PYENTRY, VERSION, clean_env, gather, outcome, pyentry, records, run, stock
 
-OPTIONS = ["init", "forward", "signal-map", "stop-report", "term-status", "faulthandler"]
+OPTIONS = ["init", "forward", "signal-map", "stop-report", "term-status", "cpus", "faulthandler"]
 GOOD = {
     "init": ["auto", "never"], "forward": ["auto", "main", "group"], "faulthandler": ["on", "off"],
     "signal-map": ["TERM=QUIT", "SIGTERM=SIGINT", "USR1=0", "15=2", "USR1=TERM,USR2=INT,HUP=0"],
-    "stop-report": ["0", "0s", "500ms", "8s", "2m", "1ms", "90s"], "term-status": ["0", "1", "143", "255"]}
+    "stop-report": ["0", "0s", "500ms", "8s", "2m", "1ms", "90s"], "term-status": ["0", "1", "143", "255"],
+    "cpus": ["auto", "1", "2", "4321", "2147483647"]}
 BAD = {
     "init": ["foo", "AUTO", "Never", "auto ", " auto", "1", "autonever", "auto|never", "aut"],
     "forward": ["all", "none", "Main", "group,main", "0", "maingroup"],
     "faulthandler": ["yes", "1", "ON", "no", "true", "offon", "o"],
     "term-status": ["256", "-1", "abc", "1.5", "0x10", "1 ", " 1", "+1", "99999999999999999999", "4294967296", "1e2",
                     "12a"],
+    "cpus": ["0", "-1", "+1", " 1", "1.5", "AUTO", "all", "default", "0x2", "2147483648", "99999999999999999999"],
     "stop-report": ["8", "abc", "8x", "-1s", "s", "ms", "8 s", " 8s", "8s ", "1e3s", "8sm", "8ss", "0x8s", "--",
                     "8,5s", "8h", "+8s", "99999999999999999999s", "9223372036854775807m", "1s500ms", "inf", "nan"],
     "signal-map": ["TERM", "TERM=", "=TERM", "=", "TERM=FOO", "FOO=TERM", "TERM=INT,", ",TERM=INT",
@@ -56,7 +58,7 @@ def wrong_refusal(option, value, name, result):
     return f"{name} {value!r}: {told} in {text!r:.300}" if told else ""
 
 
-TAKES = {"init": ["never"], "forward": ["group"], "faulthandler": ["off"], "term-status": ["255"],
+TAKES = {"init": ["never"], "forward": ["group"], "faulthandler": ["off"], "term-status": ["255"], "cpus": ["or auto"],
          "stop-report": ["8s", "2m", "500ms"], "signal-map": ["=", "FROM"]}
 
 

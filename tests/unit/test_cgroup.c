@@ -1,7 +1,7 @@
 /* launcher/cgroup: where the memory group is, and what its files say; the line that comes of it. */
 #include "tests/unit/check.h"
 
-#include "launcher/cgroup.h"
+#include "launcher/memory.h"
 #include "launcher/verdict.h"
 
 #include <fcntl.h>
@@ -20,74 +20,104 @@ enum { TEXT_BYTES = 4096 };
 #define DOCKER "/docker/0f3c"
 
 static const struct recorded {
-    const char *name, *cgroup, *mountinfo, *directory; /* NULL: there is none */
-    bool unified;
+    const char *name, *cgroup, *mountinfo, *groups; /* each one: version, directory, newline */
 } recorded[] = {
     {"docker, version 1: the group is the mount's root",
      "12:pids:" DOCKER "\n11:memory:" DOCKER "\n10:cpu,cpuacct:" DOCKER "\n1:name=systemd:" DOCKER
      "\n0::/system.slice\n",
      ROOT_MOUNT "35 32 0:32 " DOCKER " /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n" MOUNT_V1(
          DOCKER, "/sys/fs/cgroup/memory"),
-     "/sys/fs/cgroup/memory", false},
+     "1 /sys/fs/cgroup/memory\n"},
     {"docker, version 2 with its own cgroup namespace", "0::/\n", ROOT_MOUNT MOUNT_V2("/", "/sys/fs/cgroup"),
-     "/sys/fs/cgroup", true},
+     "2 /sys/fs/cgroup\n"},
     {"docker, version 2 in the host's cgroup namespace", "0::/system.slice/docker-0f3c.scope\n",
-     ROOT_MOUNT MOUNT_V2("/", "/sys/fs/cgroup"), "/sys/fs/cgroup/system.slice/docker-0f3c.scope", true},
+     ROOT_MOUNT MOUNT_V2("/", "/sys/fs/cgroup"), "2 /sys/fs/cgroup/system.slice/docker-0f3c.scope\n"},
     {"kubernetes, version 1", "9:memory:/kubepods/burstable/pod5b/c1\n8:cpuset:/kubepods/burstable/pod5b/c1\n",
-     ROOT_MOUNT MOUNT_V1("/kubepods/burstable/pod5b/c1", "/sys/fs/cgroup/memory"), "/sys/fs/cgroup/memory", false},
+     ROOT_MOUNT MOUNT_V1("/kubepods/burstable/pod5b/c1", "/sys/fs/cgroup/memory"), "1 /sys/fs/cgroup/memory\n"},
     {"kubernetes, version 2, escaped slice names", "0::/kubepods.slice/kubepods-pod5b\\x2d1.slice/cri-c1.scope\n",
-     MOUNT_V2("/", "/sys/fs/cgroup"), "/sys/fs/cgroup/kubepods.slice/kubepods-pod5b\\x2d1.slice/cri-c1.scope", true},
+     MOUNT_V2("/", "/sys/fs/cgroup"), "2 /sys/fs/cgroup/kubepods.slice/kubepods-pod5b\\x2d1.slice/cri-c1.scope\n"},
     {"the same under a mount whose root has that name",
-     "0::/pods/a\\x2db/c1\n", MOUNT_V2("/pods/a\\134x2db", "/sys/fs/cgroup"), "/sys/fs/cgroup/c1", true},
-    {"hybrid: the memory controller is in version 1",
+     "0::/pods/a\\x2db/c1\n", MOUNT_V2("/pods/a\\134x2db", "/sys/fs/cgroup"), "2 /sys/fs/cgroup/c1\n"},
+    {"hybrid: whichever has the controller has its files",
      "4:memory:/user.slice\n1:name=systemd:/user.slice\n0::/user.slice\n",
-     MOUNT_V2("/", "/sys/fs/cgroup/unified") MOUNT_V1("/", "/sys/fs/cgroup/memory"), "/sys/fs/cgroup/memory/user.slice",
-     false},
+     MOUNT_V2("/", "/sys/fs/cgroup/unified") MOUNT_V1("/", "/sys/fs/cgroup/memory"),
+     "2 /sys/fs/cgroup/unified/user.slice\n1 /sys/fs/cgroup/memory/user.slice\n"},
     {"hybrid, version 1 without memory", "2:cpu:/x\n0::/y\n",
-     MOUNT_V2("/", "/sys/fs/cgroup/unified"), "/sys/fs/cgroup/unified/y", true},
+     MOUNT_V2("/", "/sys/fs/cgroup/unified"), "2 /sys/fs/cgroup/unified/y\n"},
     {"several controllers in one hierarchy", "3:cpu,memory,pids:/m\n",
-     "36 32 0:33 / /cg rw - cgroup none rw,cpu,memory,pids\n", "/cg/m", false},
-    {"a cgroup namespace: the group is outside of what can be seen", "0::/../../other\n",
-     MOUNT_V2("/", "/sys/fs/cgroup"), "/sys/fs/cgroup", true},
-    {"the group is outside of the mount's root", "5:memory:/else\n", MOUNT_V1("/docker/1", "/cg"), "/cg", false},
-    {"a name that begins as the root does", "5:memory:/docker/12\n", MOUNT_V1("/docker/1", "/cg"), "/cg", false},
-    {"below the mount's root", "5:memory:/docker/1/below\n", MOUNT_V1("/docker/1", "/cg"), "/cg/below", false},
+     "36 32 0:33 / /cg rw - cgroup none rw,cpu,memory,pids\n", "1 /cg/m\n"},
+    {"a cgroup namespace, its mount from outside: the top is above the group", "0::/below\n",
+     MOUNT_V2("/../..", "/sys/fs/cgroup"), "2 /sys/fs/cgroup\n"},
+    {"the same, and the group is above the namespace", "0::/../it\n", MOUNT_V2("/..", "/cg"), "2 /cg/it\n"},
+    {"the same, further above", "0::/../it\n", MOUNT_V2("/../..", "/cg"), "2 /cg\n"},
+    {"the same, the mount is lower than the group", "0::/../..\n", MOUNT_V2("/..", "/cg"), ""},
+    {"a group that is not below what can be seen", "0::/../../other\n", MOUNT_V2("/", "/sys/fs/cgroup"), ""},
+    {"a mount of a neighbour", "5:memory:/else\n", MOUNT_V1("/docker/1", "/cg"), ""},
+    {"a mount of a namespace's neighbour", "5:memory:/\n", MOUNT_V1("/../1", "/cg"), ""},
+    {"a name that begins as the root does", "5:memory:/docker/12\n", MOUNT_V1("/docker/1", "/cg"), ""},
+    {"a name that begins with dots", "5:memory:/..a\n", MOUNT_V1("/", "/cg"), "1 /cg/..a\n"},
+    {"below the mount's root", "5:memory:/docker/1/below\n", MOUNT_V1("/docker/1", "/cg"), "1 /cg/below\n"},
     {"two mounts, the second has the group", "5:memory:/docker/1/x\n",
-     MOUNT_V1("/elsewhere", "/mnt/else") MOUNT_V1("/docker/1", "/cg"), "/cg/x", false},
-    {"colons and spaces in the name", "7:memory:/a: b/c:d\n0::/\n", MOUNT_V1("/", "/cg"), "/cg/a: b/c:d", false},
-    {"colons and spaces, version 2", "0::/a: b,memory:/c\n", MOUNT_V2("/", "/cg"), "/cg/a: b,memory:/c", true},
+     MOUNT_V1("/elsewhere", "/mnt/else") MOUNT_V1("/docker/1", "/cg"), "1 /cg/x\n"},
+    {"two mounts, both have it", "5:memory:/docker/1/x\n",
+     MOUNT_V1("/docker/1", "/cg") MOUNT_V1("/", "/host/cg"), "1 /cg/x\n1 /host/cg/docker/1/x\n"},
+    {"colons and spaces in the name", "7:memory:/a: b/c:d\n0::/\n", MOUNT_V1("/", "/cg"), "1 /cg/a: b/c:d\n"},
+    {"colons and spaces, version 2", "0::/a: b,memory:/c\n", MOUNT_V2("/", "/cg"), "2 /cg/a: b,memory:/c\n"},
     {"escaped fields of mountinfo", "7:memory:/a b/c\n",
-     MOUNT_V1("/a\\040b", "/c\\011g\\134\\012"), "/c\tg\\\n/c", false},
+     MOUNT_V1("/a\\040b", "/c\\011g\\134\\043"), "1 /c\tg\\#/c\n"},
     {"no optional fields, many optional fields", "7:memory:/x\n",
-     "36 32 0:33 / /cg rw shared:1 master:2 propagate_from:3 unbindable - cgroup cgroup rw,memory\n", "/cg/x", false},
-    {"a controller whose name holds the word", "7:memory_extra:/x\n6:name=memory:/y\n",
-     MOUNT_V1("/", "/cg"), NULL, false},
+     "36 32 0:33 / /cg rw shared:1 master:2 propagate_from:3 unbindable - cgroup cgroup rw,memory\n", "1 /cg/x\n"},
+    {"a controller whose name holds the word", "7:memory_extra:/x\n6:name=memory:/y\n", MOUNT_V1("/", "/cg"), ""},
     {"an option that holds the word", "7:memory:/x\n",
-     "36 32 0:33 / /cg rw - cgroup memory rw,nomemory,memory2\n", NULL, false},
-    {"another file system of that name", "7:memory:/x\n",
-     "36 32 0:33 / /cg rw - tmpfs memory rw,memory\n", NULL, false},
-    {"no group", "", MOUNT_V1("/", "/cg"), NULL, false},
-    {"no mounts", "7:memory:/x\n0::/\n", "", NULL, false},
-    {"nothing", "", "", NULL, false},
-    {"no newline at the end", "7:memory:/x", "36 32 0:33 / /cg rw - cgroup cgroup rw,memory", "/cg/x", false},
+     "36 32 0:33 / /cg rw - cgroup memory rw,nomemory,memory2\n", ""},
+    {"another file system of that name", "7:memory:/x\n", "36 32 0:33 / /cg rw - tmpfs memory rw,memory\n", ""},
+    {"no group", "", MOUNT_V1("/", "/cg"), ""},
+    {"no mounts", "7:memory:/x\n0::/\n", "", ""},
+    {"nothing", "", "", ""},
+    {"no newline at the end", "7:memory:/x", "36 32 0:33 / /cg rw - cgroup cgroup rw,memory", "1 /cg/x\n"},
     {"garbage before what counts", "\n:\n::\n:::\nmemory\n7:memory\n7:memory:/x\n",
      "\n \n-\n - \n1 2 3\n1 2 3 4 5\n1 2 3 4 5 - \n1 2 3 4 5 6 -\n1 2 3 4 5 6 - cgroup\n"
      "1 2 3 4 5 6 - cgroup x\n" MOUNT_V1("/", "/cg"),
-     "/cg/x", false},
+     "1 /cg/x\n"},
 };
+
+/* All groups with the memory controller, as the table has them. */
+static void all_groups(const char *cgroup, const char *mountinfo, char *found, size_t room)
+{
+    struct pye_cgroup group;
+    found[0] = '\0';
+    while (pye_cgroup_next(cgroup, &mountinfo, "memory", &group)) {
+        size_t length = strlen(found);
+        snprintf(found + length, room - length, "%d %s\n", group.unified ? 2 : 1, group.directory);
+    }
+}
 
 static void recorded_texts(void **state)
 {
+    char found[TEXT_BYTES];
     (void)state;
     for (size_t i = 0; i < sizeof recorded / sizeof *recorded; i++) {
-        const struct recorded *one = &recorded[i];
-        struct pye_memory_group group = {.directory = "unset"};
-        bool found = pye_memory_group_parse(one->cgroup, one->mountinfo, &group);
-        if (found != (one->directory != NULL))
-            fail_msg("%s: %s '%s'", one->name, found ? "found" : "not found", found ? group.directory : "");
-        if (found && one->directory != NULL && (strcmp(group.directory, one->directory) != 0 || group.unified != one->unified))
-            fail_msg("%s: '%s', version %d", one->name, group.directory, group.unified ? 2 : 1);
+        all_groups(recorded[i].cgroup, recorded[i].mountinfo, found, sizeof found);
+        if (strcmp(found, recorded[i].groups) != 0)
+            fail_msg("%s: '%s'", recorded[i].name, found);
     }
+}
+
+/* From the group to the mount's top, never above it. */
+static void upwards(void **state)
+{
+    static const char *const mounts_text = MOUNT_V1("/", "/sys/fs/cgroup/memory");
+    static const char *const above[] = {"/sys/fs/cgroup/memory/a b", "/sys/fs/cgroup/memory"};
+    const char *mounts = mounts_text;
+    struct pye_cgroup group;
+    (void)state;
+    assert_true(pye_cgroup_next("5:memory:/a b/c:d\n", &mounts, "memory", &group));
+    for (size_t i = 0; i < sizeof above / sizeof *above; i++) {
+        assert_true(pye_cgroup_up(&group));
+        assert_string_equal(group.directory, above[i]);
+    }
+    assert_false(pye_cgroup_up(&group));
+    assert_string_equal(group.directory, above[1]);
 }
 
 /* A copy that ends where its memory does: a reader that goes too far is seen by the sanitizer. */
@@ -104,19 +134,19 @@ static char *exactly(const char *text, size_t length)
 static void truncated_and_damaged(void **state)
 {
     static const char bytes[] = {'\n', ':', ' ', '\\', '-', '/', ',', '7', (char)0xff};
-    struct pye_memory_group group;
+    char found[TEXT_BYTES];
     (void)state;
     for (size_t i = 0; i < sizeof recorded / sizeof *recorded; i++) {
         size_t length = strlen(recorded[i].cgroup), mounts = strlen(recorded[i].mountinfo);
         for (size_t n = 0; n <= mounts; n++) {
             char *cgroup = exactly(recorded[i].cgroup, n < length ? n : length);
             char *mountinfo = exactly(recorded[i].mountinfo, n);
-            pye_memory_group_parse(cgroup, recorded[i].mountinfo, &group);
-            pye_memory_group_parse(recorded[i].cgroup, mountinfo, &group);
+            all_groups(cgroup, recorded[i].mountinfo, found, sizeof found);
+            all_groups(recorded[i].cgroup, mountinfo, found, sizeof found);
             for (size_t b = 0; n > 0 && b < sizeof bytes; b++) {
                 char kept = mountinfo[n - 1];
                 mountinfo[n - 1] = bytes[b];
-                pye_memory_group_parse(recorded[i].cgroup, mountinfo, &group);
+                all_groups(recorded[i].cgroup, mountinfo, found, sizeof found);
                 mountinfo[n - 1] = kept;
             }
             free(cgroup);
@@ -129,16 +159,17 @@ static void truncated_and_damaged(void **state)
 static void long_names(void **state)
 {
     static const size_t lengths[] = {PATH_MAX - 40, PATH_MAX - 4, PATH_MAX - 3, PATH_MAX - 1, PATH_MAX, (size_t)3 * PATH_MAX};
-    struct pye_memory_group group;
+    struct pye_cgroup group;
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        const char *mounts = MOUNT_V1("/", "/cg");
         char *text = malloc(lengths[i] + 64);
         assert_non_null(text);
         int begin = snprintf(text, 64, "7:memory:/");
         memset(text + begin, 'x', lengths[i] - 1);
         text[begin + lengths[i] - 1] = '\0';
         bool fits = lengths[i] + strlen("/cg") < PATH_MAX;
-        assert_int_equal(pye_memory_group_parse(text, MOUNT_V1("/", "/cg"), &group), fits);
+        assert_int_equal(pye_cgroup_next(text, &mounts, "memory", &group), fits);
         if (fits)
             assert_int_equal(strlen(group.directory), lengths[i] + strlen("/cg"));
         free(text);
@@ -198,14 +229,15 @@ static void write_file(const char *directory, const char *name, const char *text
     assert_int_equal(fclose(file), 0);
 }
 
-static void make_group(struct pye_memory_group *group, bool unified)
+static void make_group(struct pye_cgroup *group, bool unified)
 {
     snprintf(group->directory, sizeof group->directory, "/tmp/pyentry-test-XXXXXX");
     assert_non_null(mkdtemp(group->directory));
+    group->top = strlen(group->directory);
     group->unified = unified;
 }
 
-static void remove_group(const struct pye_memory_group *group)
+static void remove_group(const struct pye_cgroup *group)
 {
     static const char *const names[] = {"memory.events", "memory.max", "memory.peak", "memory.oom_control",
                                         "memory.limit_in_bytes", "memory.max_usage_in_bytes"};
@@ -219,7 +251,7 @@ static void remove_group(const struct pye_memory_group *group)
 
 static void states(void **state)
 {
-    struct pye_memory_group group;
+    struct pye_cgroup group;
     struct pye_memory_state memory;
     (void)state;
     make_group(&group, true);
@@ -307,6 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recorded_texts),
+        cmocka_unit_test(upwards),
         cmocka_unit_test(truncated_and_damaged),
         cmocka_unit_test(long_names),
         cmocka_unit_test(counters),

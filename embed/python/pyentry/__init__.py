@@ -1,15 +1,27 @@
 """What pyentry, the launcher that runs this program, offers it.
 
 Terminated  raised in the main thread when SIGTERM arrives; a SystemExit
+limits      the CPUs and the memory that this process may use, and where that stands; looked up at each access
 version     pyentry's own version
 
 A program that must also run under plain python need not import this: SystemExit is enough to catch, and
 finally blocks and context managers run either way.
 """
 
-from _pyentry import Terminated, version
+from _pyentry import Terminated, version, limits as _limits
 
-__all__ = ["Terminated", "version"]
+__all__ = ["Terminated", "limits", "version"]
+
+
+def __getattr__(name):
+    if name == "limits":
+        return _limits()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), "limits"])
+
 
 # The interpreter guesses a file name for a frozen module; there is no such file.
 globals().pop("__file__", None)
