@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KICK_MS = 20, KICKS = 7, CLOSING_MS = 1000 };
+enum { KICK_MS = 20, KICKS = 7, FRESH_KICKS = 2, CLOSING_MS = 1000 };
 
 typedef void action(int, siginfo_t *, void *);
 
@@ -426,6 +426,11 @@ bool pye_sigterm_take(void)
     state.due = 0;
     state.taken = 1;
     return true;
+}
+
+bool pye_sigterm_is_fresh(void)
+{
+    return state.kicks <= FRESH_KICKS;
 }
 
 bool pye_sigterm_taken(void)

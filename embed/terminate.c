@@ -1,17 +1,17 @@
 #include "embed/terminate.h"
 
+#include "embed/place.h"
 #include "embed/replace.h"
 #include "embed/report.h"
 #include "embed/signals.h"
-#include "embed/startup.h"
 #include "embed/stdio.h"
 
-#include <frameobject.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 static PyObject *terminated_type;
+static PyObject *raised;      /* the Terminated that was raised last; not a reference */
 static PyObject *python_exit; /* the posix._exit that was replaced */
 
 static char terminated_doc[] =
@@ -28,6 +28,15 @@ static int terminated_init(PyObject *self, PyObject *args, PyObject *keywords)
     int result = code == NULL ? -1 : base(self, code, keywords);
     Py_XDECREF(code);
     return result;
+}
+
+/* C code has dropped it, to go on or to raise an error of its own. */
+static void terminated_finalize(PyObject *self)
+{
+    if (self == raised && pye_place_unseen(self))
+        pye_terminated_swallowed((PyObject *)Py_TYPE(self));
+    if (self == raised)
+        raised = NULL;
 }
 
 /* Who pickles it wants to send it elsewhere and go on: the workers of concurrent.futures do that with whatever a task
@@ -50,6 +59,7 @@ static PyMethodDef terminated_methods[] = {
 static PyType_Slot terminated_slots[] = {
     {Py_tp_doc, terminated_doc},
     {Py_tp_init, terminated_init},
+    {Py_tp_finalize, terminated_finalize},
     {Py_tp_methods, terminated_methods},
     {0, NULL},
 };
@@ -79,48 +89,6 @@ bool pye_terminated_is_set(void)
 
 /* --- the handler --- */
 
-/* The code at the bottom of the stack, a new reference; NULL where there is none. */
-static PyCodeObject *bottom_code(void)
-{
-    PyFrameObject *frame = PyEval_GetFrame();
-    PyCodeObject *code = NULL;
-    Py_XINCREF(frame);
-    while (frame != NULL) {
-        PyFrameObject *back = PyFrame_GetBack(frame);
-        Py_XDECREF(code);
-        code = PyFrame_GetCode(frame);
-        Py_DECREF(frame);
-        frame = back;
-    }
-    return code;
-}
-
-enum place {
-    IN_PROGRAM,
-    BEFORE_PROGRAM, /* the interpreter imports what it needs to run the program, and drops exceptions */
-    AFTER_PROGRAM   /* an atexit function, where Python 3.9 drops a SystemExit without a word */
-};
-
-static enum place find_place(void)
-{
-    static const char importlib[] = "<frozen importlib", zipimport[] = "<frozen zipimport";
-    enum place place = IN_PROGRAM;
-    PyCodeObject *code = bottom_code();
-    if (code == NULL)
-        return place;
-    const char *file = PyUnicode_AsUTF8(code->co_filename), *name = PyUnicode_AsUTF8(code->co_name);
-    if (file == NULL || name == NULL)
-        PyErr_Clear();
-    else if (strncmp(file, importlib, sizeof importlib - 1) == 0 || strncmp(file, zipimport, sizeof zipimport - 1) == 0)
-        place = pye_startup_is_over() ? BEFORE_PROGRAM : IN_PROGRAM;
-#if PY_VERSION_HEX < 0x030A0000
-    else if (strcmp(name, "<module>") != 0 && strcmp(name, "_run_module_as_main") != 0)
-        place = AFTER_PROGRAM;
-#endif
-    Py_DECREF(code);
-    return place;
-}
-
 /* Audit hooks learn of an unraisable exception before sys.unraisablehook does, and whoever has replaced that. */
 static int on_audit(const char *event, PyObject *args, void *unused)
 {
@@ -145,27 +113,92 @@ static void watch_unraisable(void)
     watching = true;
 }
 
+static PyObject *raise_terminated(enum pye_place place)
+{
+    if (!pye_sigterm_take())
+        Py_RETURN_NONE;
+    watch_unraisable();
+    if (place == PYE_BEFORE_PROGRAM)
+        Py_Exit(pye_sigterm_code());
+    if (place == PYE_AFTER_PROGRAM)
+        pye_sigterm_again(false);
+    PyObject *type = pye_terminated_type();
+    raised = type == NULL ? NULL : PyObject_CallObject(type, NULL);
+    if (raised != NULL) /* whole: the interpreter takes an exception without a value for exit status 0 */
+        PyErr_SetObject(type, raised);
+    Py_XDECREF(raised);
+    Py_XDECREF(type);
+    return NULL;
+}
+
+static PyObject *raise_in_loop(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return raise_terminated(PYE_IN_PROGRAM);
+}
+
+static PyMethodDef raise_in_loop_definition = {"terminate", raise_in_loop, METH_NOARGS, NULL};
+
+/* The event loop that runs raises it in a callback, from which it comes out whole; false where none runs. */
+static bool leave_to_event_loop(void)
+{
+    PyObject *name = PyUnicode_FromString("asyncio");
+    PyObject *asyncio = name == NULL ? NULL : PyImport_GetModule(name);
+    PyObject *loop = asyncio == NULL ? NULL : PyObject_CallMethod(asyncio, "_get_running_loop", NULL);
+    PyObject *callback = loop == NULL || loop == Py_None ? NULL : PyCFunction_New(&raise_in_loop_definition, NULL);
+    PyObject *handle = callback == NULL ? NULL : PyObject_CallMethod(loop, "call_soon_threadsafe", "O", callback);
+    bool result = handle != NULL;
+    PyErr_Clear(); /* a loop that is closed, say */
+    Py_XDECREF(handle);
+    Py_XDECREF(callback);
+    Py_XDECREF(loop);
+    Py_XDECREF(asyncio);
+    Py_XDECREF(name);
+    return result;
+}
+
+static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t count);
+
+/* Between two instructions. */
+static int terminate_later(void *unused)
+{
+    (void)unused;
+    PyObject *result = terminate(NULL, NULL, 0);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Whether it will be raised in a moment, at a place where it does not get lost. It stays due till then: should the moment
+ * not come, the signal comes again by itself. The import system may also sleep, until another thread has imported. */
+static bool can_wait(enum pye_place place)
+{
+    switch (place) {
+    case PYE_IN_EVENT_LOOP:
+        return leave_to_event_loop();
+    case PYE_IN_MACHINERY:
+        return pye_sigterm_is_fresh() && Py_AddPendingCall(terminate_later, NULL) == 0;
+    default:
+        return false;
+    }
+}
+
 static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
+    static bool looking; /* which calls Python, where the signal may come again */
     (void)module;
     (void)args;
     (void)count;
-    if (!pye_sigterm_take())
+    if (looking || pye_sigterm_taken())
         Py_RETURN_NONE;
+    looking = true;
     pye_sigterm_pass_on();
-    watch_unraisable();
-    enum place place = find_place();
-    if (place == BEFORE_PROGRAM)
-        Py_Exit(pye_sigterm_code());
-    if (place == AFTER_PROGRAM)
-        pye_sigterm_again(false);
-    PyObject *type = pye_terminated_type();
-    PyObject *terminated = type == NULL ? NULL : PyObject_CallObject(type, NULL);
-    if (terminated != NULL) /* whole: the interpreter takes an exception without a value for exit status 0 */
-        PyErr_SetObject(type, terminated);
-    Py_XDECREF(type);
-    Py_XDECREF(terminated);
-    return NULL;
+    enum pye_place place = pye_place_find();
+    bool waits = can_wait(place);
+    looking = false;
+    if (waits)
+        Py_RETURN_NONE;
+    return raise_terminated(place);
 }
 
 PyDoc_STRVAR(terminate_doc, "pyentry's handler for SIGTERM: raises pyentry.Terminated, once.");

@@ -143,7 +143,7 @@ def test_a_program_that_executes_itself_again(mode, options, tmp_path):
     """os.execv of sys.executable, as reloaders do it: the report is one block, and the program goes on after it."""
     file = tmp_path / "again.py"
     file.write_text("import os, sys, time\n"
-                    "if len(sys.argv) == 1: os.execv(sys.executable, [*sys.orig_argv, 'again'])\n"
+                    "if len(sys.argv) == 1: os.execv(sys.executable, [sys.executable, __file__, 'again'])\n"
                     "try: print('ready'); time.sleep(600)\n"
                     "finally: time.sleep(0.9); print('cleaned')\n")
     with Init(mode, *options, str(file)) as child:

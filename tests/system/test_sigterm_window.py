@@ -9,8 +9,10 @@ import signal
 import subprocess
 import time
 
-from harness import (PROBES, PYENTRY, TIMEOUT, clean_env, first_child, gather, run, status_field, traced_calls,
-                     wait_asleep)
+import pytest
+
+from harness import (PROBES, PYENTRY, TIMEOUT, Child, attempt, clean_env, first_child, gather, run, status_field,
+                     traced_calls, wait_asleep)
 
 WINDOW = str(PROBES / "window.py")
 TERM = signal.SIGTERM
@@ -165,6 +167,45 @@ def test_while_starting_children():
         return judge(number * 0.0037, status, b"start\n" + rest, err, -TERM)
 
     assert "\n".join(filter(None, gather(check, range(60), 4))) == ""
+
+
+@pytest.mark.parametrize("statement, error", [
+    ("from _ssl import no_such_name", "ImportError"), ("int('none')", "ValueError"), ("float('none')", "ValueError"),
+    ("type('Owner', (), {'name': cached_property(len)})", "ValueError")])
+def test_where_the_interpreter_drops_exceptions(statement, error):
+    """SIGTERM in what C code calls only to go on, or to raise an error of its own, whatever came of it."""
+    code = ("import os\nfrom functools import cached_property\n"
+            "try:\n    os.write(1, b'start\\n')\n"
+            f"    while True:\n        try: {statement}\n        except {error}: pass\n"
+            "finally: os.write(1, b'finally\\n')\n")
+
+    def check(number):
+        process = start(PYENTRY, "-c", code)
+        assert os.read(process.stdout.fileno(), 100) == b"start\n"
+        time.sleep(number * 0.0017)
+        process.send_signal(TERM)
+        status, rest, err = finish(process)
+        return judge(number * 0.0017, status, b"start\n" + rest, err, -TERM)
+
+    assert "\n".join(filter(None, gather(check, range(40), 4))) == ""
+
+
+def test_while_an_event_loop_is_busy():
+    """SIGTERM between any two steps of busy asyncio tasks: they are cancelled, their finally runs, no loop hangs.
+
+    An exception that the loop itself sees between taking a task's next step and running it loses that task.
+    """
+    def check(number):
+        with Child(PYENTRY, str(PROBES / "blocking.py"), "REPORT", "asyncio_busy", report=True) as child:
+            child.report.wait("ready\n")
+            time.sleep(number * 0.0017)
+            child.send(TERM)
+            status = child.wait(timeout=10)
+            return status, child.report.all(), child.err.all()
+
+    expected = (-TERM, b"ready\ntask\ncaught 143\nfinally\natexit\n", b"")
+    ends = gather(lambda number: attempt(check, number), range(60), 4)
+    assert [end for end in ends if end != expected] == []
 
 
 def test_stopped_and_continued():

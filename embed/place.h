@@ -1,0 +1,22 @@
+/* Where a SIGTERM found the program: not everywhere does an exception reach it. */
+#ifndef PYE_PLACE_H
+#define PYE_PLACE_H
+
+#include <Python.h>
+
+#include <stdbool.h>
+
+enum pye_place {
+    PYE_IN_PROGRAM,
+    PYE_BEFORE_PROGRAM, /* the interpreter imports what it needs to run the program, and drops exceptions */
+    PYE_AFTER_PROGRAM,  /* an atexit function, where Python 3.9 drops a SystemExit without a word */
+    PYE_IN_EVENT_LOOP,  /* asyncio's own code: the task whose next step it has in hand would never run again */
+    PYE_IN_MACHINERY    /* the import system, or a class in the making: C code around it raises errors of its own */
+};
+
+enum pye_place pye_place_find(void);
+
+/* Whether the program never saw this exception: it has unwound no frame, or only the import system's. */
+bool pye_place_unseen(PyObject *exception);
+
+#endif
