@@ -1,11 +1,13 @@
 /* options -> PyConfig -> Py_RunMain */
 #include <Python.h>
 
+#include "embed/crash.h"
 #include "embed/embed.h"
 #include "embed/module.h"
 #include "embed/signals.h"
 #include "embed/startup.h"
 #include "embed/terminate.h"
+#include "launcher/log.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +51,8 @@ static PyStatus initialize(int argc, char **argv, const struct pye_settings *set
 
     if (pye_module_register() < 0)
         return PyStatus_NoMemory();
+    if (settings->faulthandler == PYE_ON && pye_log_is_json())
+        pye_crash_prepare();
     PyPreConfig_InitPythonConfig(&preconfig);
     PyStatus status = Py_PreInitializeFromBytesArgs(&preconfig, argc, argv);
     if (PyStatus_Exception(status))

@@ -1,6 +1,7 @@
 #include "embed/startup.h"
 
 #include "embed/cpus.h"
+#include "embed/crash.h"
 #include "embed/module.h"
 #include "embed/print.h"
 #include "embed/report.h"
@@ -155,7 +156,7 @@ static int install(void)
         return -1;
     if (pye_cpus_install(startup.settings.cpus) < 0)
         return -1;
-    if (PySys_GetObject("stderr") == Py_None && keep_reports_off() < 0)
+    if ((PySys_GetObject("stderr") == Py_None ? keep_reports_off() : pye_crash_install()) < 0)
         return -1;
     if (register_at_fork() < 0 || pye_report_install(startup.settings.stop_report, startup.settings.supervised) < 0)
         return -1;

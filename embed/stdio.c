@@ -1,36 +1,30 @@
 #include "embed/stdio.h"
 
+#include "embed/channel.h"
 #include "embed/queue.h"
 #include "embed/signals.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STREAMS = 2, STALLED_MS = 1000, STALLED_US = 1000 * STALLED_MS };
+enum { STREAMS = 2, STDERR = 1 };
 
 static const char *const stream_names[STREAMS] = {"stdout", "stderr"};
 
-/* One open file. stdout and stderr share it where they are the same file. */
-struct channel {
-    PyThread_type_lock lock;
-    pthread_t owner; /* thread that holds the lock, or 0 */
-};
-
 /* What an Output adds to the FileIO that it is. */
 struct output {
-    struct channel *channel;
+    struct pye_channel *channel;
     struct pye_queue kept; /* to be written before anything else */
     int fd;
     int index; /* in streams */
 };
 
 static struct stream {
-    struct channel channel;
+    struct pye_channel channel;
     struct output *output; /* inside a reference of ours; NULL where python has None */
     PyObject *text;
 } streams[STREAMS];
@@ -42,66 +36,13 @@ static PyTypeObject *output_type, *file_type, *text_type;
 /* What this thread gathers between hold and release. */
 static _Thread_local struct {
     int depth;
+    bool firmly; /* what is for stderr stays at a flush, too */
     struct pye_queue queue[STREAMS];
 } held;
 
 static struct output *output_of(PyObject *self)
 {
     return (struct output *)((char *)self + file_type->tp_basicsize);
-}
-
-/* --- the lock --- */
-
-static bool finalizing(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing();
-#else
-    return _Py_IsFinalizing();
-#endif
-}
-
-/* Waits so long for the lock (-1: for ever). True, or false with or without the exception of a signal handler. */
-static bool lock_within(struct channel *channel, PY_TIMEOUT_T microseconds)
-{
-    PyLockStatus status = PyThread_acquire_lock(channel->lock, NOWAIT_LOCK) ? PY_LOCK_ACQUIRED : PY_LOCK_INTR;
-    while (status == PY_LOCK_INTR) {
-        Py_BEGIN_ALLOW_THREADS
-        status = PyThread_acquire_lock_timed(channel->lock, microseconds, 1);
-        Py_END_ALLOW_THREADS
-        if (status == PY_LOCK_INTR && PyErr_CheckSignals() < 0)
-            return false;
-    }
-    return status == PY_LOCK_ACQUIRED;
-}
-
-static void sign(struct channel *channel)
-{
-    channel->owner = pthread_self();
-}
-
-/* 0, or -1 with the exception of a signal handler. */
-static int enter(struct channel *channel)
-{
-    /* During shutdown the owner may be a daemon thread that will never run again: it is not waited for. */
-    bool last = finalizing();
-    if (!lock_within(channel, last ? STALLED_US : -1) && (!last || PyErr_Occurred() != NULL))
-        return -1;
-    sign(channel);
-    return 0;
-}
-
-static bool entered(const struct channel *channel)
-{
-    return channel->owner == pthread_self();
-}
-
-static void leave(struct channel *channel)
-{
-    if (!entered(channel)) /* a signal handler forked, and this is the child: see pye_stdio_after_fork */
-        return;
-    channel->owner = 0;
-    PyThread_release_lock(channel->lock);
 }
 
 /* --- writing it all --- */
@@ -144,7 +85,7 @@ static enum outcome write_all(struct output *output, const char *data, size_t le
         /* A signal in the middle of a write shows only in its being short. */
         if (PyErr_CheckSignals() < 0)
             return INTERRUPTED;
-        if (!entered(output->channel))
+        if (!pye_channel_entered(output->channel))
             return WRITTEN;
     }
     return WRITTEN;
@@ -178,7 +119,7 @@ static bool writable_soon(int fd)
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
     int count;
     Py_BEGIN_ALLOW_THREADS
-    count = poll(&ready, 1, STALLED_MS);
+    count = poll(&ready, 1, PYE_STALLED_MS);
     Py_END_ALLOW_THREADS
     return count > 0;
 }
@@ -227,7 +168,7 @@ static enum outcome write_kept(struct output *output)
 }
 
 /* Writes what signal handlers printed during our write, to whichever stream of this channel. */
-static enum outcome write_channel_kept(struct channel *channel)
+static enum outcome write_channel_kept(struct pye_channel *channel)
 {
     for (int i = 0; i < STREAMS; i++) {
         struct output *output = streams[i].output;
@@ -245,19 +186,20 @@ static enum outcome write_channel_kept(struct channel *channel)
 static int send(struct output *output, const char *data, size_t length)
 {
     enum outcome outcome;
-    if (entered(output->channel)) /* a signal handler in the middle of our own write */
+    if (pye_channel_entered(output->channel)) /* a signal handler in the middle of our own write */
         return pye_queue_append(&output->kept, data, length);
-    if (enter(output->channel) < 0) { /* a handler raised while we waited: the text keeps its place */
+    if (pye_channel_enter(output->channel) < 0) { /* a handler raised while we waited: the text keeps its place */
         keep_last(output, data, length);
         return -1;
     }
+    output->channel->mid_line = data[length - 1] != '\n';
     if (output->kept.length > 0)
         outcome = pye_queue_append(&output->kept, data, length) < 0 ? FAILED : write_kept(output);
     else
         outcome = write_or_keep(output, data, length);
     if (outcome == WRITTEN)
         outcome = write_channel_kept(output->channel);
-    leave(output->channel);
+    pye_channel_leave(output->channel);
     return outcome == WRITTEN ? 0 : -1;
 }
 
@@ -303,10 +245,9 @@ static PyObject *output_write(PyObject *self, PyObject *data)
 /* The interpreter's own flush, at the end of a process that was told to stop: it has waited enough. */
 static void flush_in_passing(struct output *output)
 {
-    if (lock_within(output->channel, STALLED_US)) {
-        sign(output->channel);
+    if (pye_channel_enter_soon(output->channel)) {
         write_while_read(output);
-        leave(output->channel);
+        pye_channel_leave(output->channel);
     }
     PyErr_Clear(); /* a signal handler's: there is no program left */
 }
@@ -317,18 +258,20 @@ static PyObject *output_flush(PyObject *self, PyObject *unused)
     struct output *output = output_of(self);
     if (output->fd < 0)
         return PyObject_CallMethod((PyObject *)file_type, "flush", "O", self);
+    if (held.firmly && output->index == STDERR)
+        Py_RETURN_NONE;
     if (let_out(output) < 0)
         return NULL;
-    if (output->kept.length == 0 || entered(output->channel))
+    if (output->kept.length == 0 || pye_channel_entered(output->channel))
         Py_RETURN_NONE;
     if (pye_sigterm_taken() && PyEval_GetFrame() == NULL) {
         flush_in_passing(output);
         Py_RETURN_NONE;
     }
-    if (enter(output->channel) < 0)
+    if (pye_channel_enter(output->channel) < 0)
         return NULL;
     enum outcome outcome = write_kept(output);
-    leave(output->channel);
+    pye_channel_leave(output->channel);
     if (outcome != WRITTEN)
         return NULL;
     Py_RETURN_NONE;
@@ -410,7 +353,7 @@ static PyObject *make_output(int index, int fd)
     Py_DECREF(arguments);
     if (self == NULL)
         return NULL;
-    struct channel *channel = &streams[index].channel;
+    struct pye_channel *channel = &streams[index].channel;
     if (index > 0 && streams[0].output != NULL && same_file(streams[0].output->fd, fd))
         channel = &streams[0].channel;
     *output_of(self) = (struct output){.channel = channel, .fd = fd, .index = index};
@@ -443,11 +386,8 @@ static int install_stream(int index)
     PyObject *text = PySys_GetObject(stream_names[index]);
     if (text == NULL || !Py_IS_TYPE(text, text_type)) /* None: the descriptor is closed */
         return 0;
-    streams[index].channel.lock = PyThread_allocate_lock();
-    if (streams[index].channel.lock == NULL) {
-        PyErr_NoMemory();
+    if (pye_channel_open(&streams[index].channel) < 0)
         return -1;
-    }
     if ((raw = PyObject_GetAttrString(text, "buffer")) != NULL
         && (name = PyObject_GetAttrString(raw, "name")) != NULL
         && (fd = PyObject_AsFileDescriptor(raw)) >= 0 && (output = make_output(index, fd)) != NULL
@@ -528,6 +468,33 @@ int pye_stdio_release(void)
     return failed ? -1 : 0;
 }
 
+void pye_stdio_hold_firmly(bool firmly)
+{
+    held.firmly = firmly;
+}
+
+size_t pye_stdio_held(void)
+{
+    return held.queue[STDERR].length;
+}
+
+const char *pye_stdio_held_text(void)
+{
+    return held.queue[STDERR].data;
+}
+
+int pye_stdio_replace_held(size_t from, const char *data, size_t length)
+{
+    held.queue[STDERR].length = from;
+    return pye_queue_append(&held.queue[STDERR], data, length);
+}
+
+bool pye_stdio_is_mid_line(void)
+{
+    const struct output *output = streams[STDERR].output;
+    return output != NULL && output->channel->mid_line;
+}
+
 int pye_stdio_close_down(void)
 {
     by_line = true;
@@ -564,32 +531,27 @@ void pye_stdio_before_fork(void)
 {
     for (int i = 0; i < STREAMS; i++) {
         struct output *output = streams[i].output;
-        if (output == NULL || output->kept.length == 0 || entered(output->channel))
+        if (output == NULL || output->kept.length == 0 || pye_channel_entered(output->channel))
             continue;
-        if (enter(output->channel) < 0) {
+        if (pye_channel_enter(output->channel) < 0) {
             PyErr_Clear(); /* a handler that raises again: it has had its say */
             continue;
         }
         write_while_read(output);
-        leave(output->channel);
+        pye_channel_leave(output->channel);
     }
 }
 
 void pye_stdio_after_fork(void)
 {
     held.depth = 0;
+    held.firmly = false;
     for (int i = 0; i < STREAMS; i++) {
         struct stream *stream = &streams[i];
         if (stream->output == NULL)
             continue;
         pye_queue_clear(&stream->output->kept);
         pye_queue_clear(&held.queue[i]);
-        /* Held by a thread of the parent's, perhaps so lately that it has not signed for it; or by this one, which
-         * forks in a signal handler. */
-        if (PyThread_acquire_lock(stream->channel.lock, NOWAIT_LOCK))
-            PyThread_release_lock(stream->channel.lock);
-        else
-            stream->channel.lock = PyThread_allocate_lock();
-        stream->channel.owner = 0;
+        pye_channel_after_fork(&stream->channel);
     }
 }

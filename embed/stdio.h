@@ -29,6 +29,19 @@ bool pye_stdio_is_installed(PyObject *file);
 void pye_stdio_hold(void);
 int pye_stdio_release(void);
 
+/* Between hold and release: whether what is for stderr stays gathered when somebody flushes, too. */
+void pye_stdio_hold_firmly(bool firmly);
+
+/* What this thread has gathered for stderr so far: how many bytes, and which. */
+size_t pye_stdio_held(void);
+const char *pye_stdio_held_text(void);
+
+/* Puts data in the place of what was gathered behind the first bytes. 0, or -1 with MemoryError set. */
+int pye_stdio_replace_held(size_t from, const char *data, size_t length);
+
+/* Whether what was written to stderr last did not end its line. Async-signal-safe. */
+bool pye_stdio_is_mid_line(void);
+
 /* From here on builtins.print is python's again, which prints in pieces: a line is written when it is whole. */
 int pye_stdio_close_down(void);
 

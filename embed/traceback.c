@@ -3,14 +3,81 @@
 #include "embed/replace.h"
 #include "embed/stdio.h"
 #include "embed/terminate.h"
+#include "launcher/log.h"
+
+#include <string.h>
 
 /* python's own hooks, which ours call */
 static PyObject *python_excepthook, *python_unraisablehook, *python_threadhook;
 
+/* --- as JSON --- */
+
+/* The text in UTF-8, a new reference: stderr may have another encoding. */
+static PyObject *in_utf8(const char *text, size_t length)
+{
+    PyObject *file = PySys_GetObject("__stderr__");
+    PyObject *encoding = file == NULL ? NULL : PyObject_GetAttrString(file, "encoding");
+    PyObject *decoded = NULL, *utf8 = NULL;
+    const char *name = encoding == NULL || !PyUnicode_Check(encoding) ? NULL : PyUnicode_AsUTF8(encoding);
+    if (name != NULL && strcmp(name, "utf-8") != 0)
+        decoded = PyUnicode_Decode(text, (Py_ssize_t)length, name, "replace");
+    if (decoded != NULL)
+        utf8 = PyUnicode_AsEncodedString(decoded, "utf-8", "replace");
+    if (utf8 == NULL) {
+        PyErr_Clear(); /* as it is, then: what is no UTF-8 does no harm */
+        utf8 = PyBytes_FromStringAndSize(text, (Py_ssize_t)length);
+    }
+    Py_XDECREF(encoding);
+    Py_XDECREF(decoded);
+    return utf8;
+}
+
+/* Puts a JSON line in the place of what a hook wrote behind the first bytes. */
+static int make_entry(size_t from)
+{
+    int result = -1;
+    PyObject *utf8 = in_utf8(pye_stdio_held_text() + from, pye_stdio_held() - from);
+    char *line = PyMem_RawMalloc(PYE_LOG_ENTRY_BYTES);
+    if (utf8 != NULL && line != NULL) {
+        struct pye_log_entry entry = {.severity = PYE_ERROR, .exception = true, .text = PyBytes_AS_STRING(utf8),
+                                      .length = (size_t)PyBytes_GET_SIZE(utf8)};
+        size_t start = from == 0 && pye_stdio_is_mid_line() ? 1 : 0;
+        line[0] = '\n';
+        size_t length = start + pye_log_make(line + start, PYE_LOG_ENTRY_BYTES - 1, &entry);
+        result = pye_stdio_replace_held(from, line, length);
+    }
+    PyMem_RawFree(line);
+    Py_XDECREF(utf8);
+    return result;
+}
+
+/* The exception that is set stays. Without memory the text stays, too. */
+static void make_entry_of_new(size_t from)
+{
+    PyObject *type, *value, *traceback;
+    pye_stdio_hold_firmly(false);
+    if (pye_stdio_held() <= from)
+        return; /* the program has another sys.stderr, or none */
+    PyErr_Fetch(&type, &value, &traceback);
+    if (make_entry(from) < 0)
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+}
+
+/* --- the hooks --- */
+
+/* A hook may end up in another, when what it calls fails: that is part of what it says. */
+static _Thread_local int depth;
+
 static PyObject *in_one_piece(PyObject *hook, PyObject *const *args, Py_ssize_t count)
 {
     pye_stdio_hold();
+    size_t from = pye_stdio_held();
+    if (depth++ == 0 && pye_log_is_json())
+        pye_stdio_hold_firmly(true);
     PyObject *result = PyObject_Vectorcall(hook, args, (size_t)count, NULL);
+    if (--depth == 0 && pye_log_is_json())
+        make_entry_of_new(from);
     if (pye_stdio_release() < 0) { /* the hook's own exception, or a signal handler's while the text was written */
         Py_CLEAR(result);
         if (pye_terminated_is_set() && pye_terminated_swallowed(PyErr_Occurred())) {

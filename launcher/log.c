@@ -1,5 +1,8 @@
 #include "launcher/log.h"
 
+#include "launcher/json.h"
+#include "launcher/platform.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,21 +11,119 @@
 
 #define PREFIX "pyentry: "
 
-/* A line never grows past one pipe buffer, so that the kernel keeps it whole. */
-enum { LINE_MAX_BYTES = 4096 };
+enum { CONTEXT_BYTES = 512, NOTE_BYTES = 64 };
 
-void pye_log(const char *format, ...)
+static struct {
+    bool json;
+    size_t context_length;
+    char context[CONTEXT_BYTES]; /* serviceContext as JSON, made here since getenv is not async-signal-safe */
+} state;
+
+/* --- entries --- */
+
+static void put_variable(struct pye_json *json, const char *key, const char *variable)
+{
+    const char *value = pye_platform_variable(variable);
+    if (value == NULL)
+        return;
+    pye_json_raw(json, key);
+    pye_json_string(json, value, strlen(value));
+}
+
+/* What Error Reporting groups by. */
+static void make_context(void)
+{
+    const struct pye_cloud_run *kind = pye_cloud_run_find();
+    struct pye_json json = {.out = state.context, .room = sizeof state.context};
+    state.context_length = 0;
+    if (kind == NULL)
+        return;
+    put_variable(&json, ",\"serviceContext\":{\"service\":", kind->name);
+    put_variable(&json, ",\"version\":", kind->revision);
+    pye_json_raw(&json, "}");
+    if (json.length <= json.room) /* else no name that Cloud Run gave */
+        state.context_length = json.length;
+}
+
+void pye_log_configure(enum pye_log_format format)
+{
+    state.json = format == PYE_LOG_JSON || (format == PYE_LOG_AUTO && pye_cloud_run_find() != NULL);
+    if (state.json)
+        make_context();
+}
+
+bool pye_log_is_json(void)
+{
+    return state.json;
+}
+
+/* The first and the last lines of a traceback say most. */
+static void put_message(struct pye_json *json, const char *text, size_t length, size_t room)
+{
+    struct pye_json whole = {.out = NULL};
+    pye_json_escape(&whole, text, length);
+    if (whole.length <= room) {
+        pye_json_escape(json, text, length);
+        return;
+    }
+    size_t half = (room - NOTE_BYTES) / 2;
+    size_t head = pye_json_prefix(text, length, half);
+    size_t tail = pye_json_prefix(text, length, whole.length - half + PYE_JSON_WIDEST - 1);
+    pye_json_escape(json, text, head);
+    pye_json_raw(json, "\\n[... ");
+    pye_json_number(json, (int64_t)(tail - head));
+    pye_json_raw(json, " bytes left out ...]\\n");
+    pye_json_escape(json, text + tail, length - tail);
+}
+
+static const char *const severities[] = {[PYE_WARNING] = "WARNING", [PYE_ERROR] = "ERROR", [PYE_CRITICAL] = "CRITICAL"};
+
+static const char reported[] =
+    ",\"@type\":\"type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent\"";
+
+size_t pye_log_make(char *out, size_t room, const struct pye_log_entry *entry)
+{
+    struct pye_json json = {.out = out, .room = room};
+    size_t length = entry->length;
+    if (length > 0 && entry->text[length - 1] == '\n')
+        length--;
+    pye_json_raw(&json, "{\"severity\":\"");
+    pye_json_raw(&json, severities[entry->severity]);
+    pye_json_raw(&json, "\"");
+    if (entry->exception)
+        pye_json_raw(&json, reported);
+    pye_json_raw_bytes(&json, state.context, state.context_length);
+    pye_json_raw(&json, ",\"message\":\"");
+    put_message(&json, entry->text, length, room - json.length - strlen("\"}\n"));
+    pye_json_raw(&json, "\"}\n");
+    return json.length;
+}
+
+/* --- lines --- */
+
+static void write_line(enum pye_severity severity, char *line, size_t length)
+{
+    char json[PYE_LOG_LINE_BYTES];
+    if (state.json) {
+        struct pye_log_entry entry = {.severity = severity, .text = line, .length = length};
+        length = pye_log_make(json, sizeof json, &entry);
+        line = json;
+    }
+    /* There is nobody to tell when stderr does not take the line. */
+    if (write(STDERR_FILENO, line, length) < 0)
+        return;
+}
+
+static void log_arguments(enum pye_severity severity, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+static void log_arguments(enum pye_severity severity, const char *format, va_list args)
 {
     int saved = errno;
-    char line[LINE_MAX_BYTES] = PREFIX;
+    char line[PYE_LOG_LINE_BYTES] = PREFIX;
     size_t room = sizeof line - sizeof PREFIX;
-    va_list args;
-
-    va_start(args, format);
     int wanted = vsnprintf(line + sizeof PREFIX - 1, room, format, args);
-    va_end(args);
-
     size_t length = strlen(line);
+
     if (wanted >= (int)room)
         memcpy(line + length - 3, "...", 3);
     for (size_t i = 0; i < length; i++) { /* a value from outside does not make two lines of one */
@@ -30,8 +131,22 @@ void pye_log(const char *format, ...)
             line[i] = '?';
     }
     line[length++] = '\n';
-    /* There is nobody to tell when stderr does not take the line. */
-    if (write(STDERR_FILENO, line, length) < 0)
-        errno = saved;
+    write_line(severity, line, length);
     errno = saved;
+}
+
+void pye_log(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_arguments(PYE_ERROR, format, args);
+    va_end(args);
+}
+
+void pye_log_as(enum pye_severity severity, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_arguments(severity, format, args);
+    va_end(args);
 }

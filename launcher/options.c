@@ -1,7 +1,5 @@
 #include "launcher/options.h"
 
-#include "launcher/log.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -40,6 +38,8 @@ static const struct option table[] = {
      "what os.cpu_count() says; auto: the least of the CPUs and the container's quota"},
     {"faulthandler", "on|off", "on", CHOICE, FIELD(python.faulthandler),
      "Python tracebacks when the process crashes"},
+    {"log-format", "auto|text|json", "auto", CHOICE, FIELD(log_format),
+     "form of pyentry's own lines and of uncaught tracebacks; auto: json on Cloud Run"},
 };
 
 /* What pyentry does in the place of python. */
@@ -229,6 +229,7 @@ static enum pye_action take_command_line(struct pye_options *options, int argc, 
             refuse(option, value, true);
             return PYE_USAGE_ERROR;
         }
+        pye_log_configure(options->log_format);
         if (setenv(variable_of(option), value, 1) < 0) {
             pye_log("--%s: %s", option->name, strerror(errno));
             return PYE_USAGE_ERROR;
@@ -261,11 +262,22 @@ static void set_defaults(struct pye_options *options)
     }
 }
 
+/* Before anything is refused: that, too, is said in the format that was asked for. */
+static void configure_log(struct pye_options *options)
+{
+    const struct option *option = find("log-format", strlen("log-format"));
+    const char *value = getenv(variable_of(option));
+    if (value != NULL)
+        store(options, option, value);
+    pye_log_configure(options->log_format);
+}
+
 enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv)
 {
     int taken = 0;
 
     set_defaults(options);
+    configure_log(options);
     enum pye_action action = take_command_line(options, *argc, argv, &taken);
     if (action == PYE_RUN && !read_environment(options))
         action = PYE_USAGE_ERROR;

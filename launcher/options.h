@@ -6,6 +6,7 @@
 #define PYE_OPTIONS_H
 
 #include "embed/embed.h"
+#include "launcher/log.h"
 
 enum pye_init { PYE_INIT_AUTO, PYE_INIT_ALWAYS, PYE_INIT_NEVER };
 
@@ -14,11 +15,13 @@ enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_HEALTHCHECK, PYE
 struct pye_options {
     enum pye_init init;
     int64_t stop_timeout; /* milliseconds after SIGTERM; 0: never */
+    enum pye_log_format log_format;
     struct pye_settings python;
 };
 
 /* Reads the options and takes pyentry's own out of argv. What the command line gave is also put into the
- * environment, so that a Python started by this one behaves the same. Prints the line of a usage error.
+ * environment, so that a Python started by this one behaves the same. Prints the line of a usage error; the log's format
+ * is in force as soon as it is known.
  *
  * A command stands in the place of an option and ends them: it is taken out of argv too, so that what is left behind
  * argv[0] is its own to parse. For a command the environment's options are not read. */

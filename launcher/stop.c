@@ -74,8 +74,8 @@ static void ask_for_report(int64_t elapsed, pid_t child)
 {
     union sigval request = {.sival_int = PYE_REPORT_REQUEST(elapsed)};
     if (!pye_catches(child, PYE_REPORT_SIGNAL) || sigqueue(child, PYE_REPORT_SIGNAL, request) < 0)
-        pye_log("still running %lld.%lld s after SIGTERM, and cannot say where",
-                (long long)elapsed / 1000, (long long)elapsed / 100 % 10);
+        pye_log_as(PYE_WARNING, "still running %lld.%lld s after SIGTERM, and cannot say where",
+                   (long long)elapsed / 1000, (long long)elapsed / 100 % 10);
 }
 
 void pye_stop_act(struct pye_stop *stop, pid_t child)

@@ -144,7 +144,7 @@ static void child_stopped(int number)
     }
     if (pye_terminal_suspend(&init.terminal, init.child))
         return; /* and resumed, by the shell: its SIGCONT is waiting for us */
-    pye_log("Python was stopped by signal %d; SIGCONT resumes it", number);
+    pye_log_as(PYE_WARNING, "Python was stopped by signal %d; SIGCONT resumes it", number);
 }
 
 static void reap(void)
@@ -230,7 +230,7 @@ bool pye_supervise(struct pye_options *options)
     take_signals(&received);
     init.child = fork();
     if (init.child < 0) {
-        pye_log("Python could not be started: fork: %s", strerror(errno));
+        pye_log_as(PYE_CRITICAL, "Python could not be started: fork: %s", strerror(errno));
         give_back_signals(&received);
         return false;
     }

@@ -77,13 +77,14 @@ static void end_what_python_left(const struct round *round, int64_t deadline)
     if (!somebody_is_left(round))
         return;
     if (!round->first && !pye_proc_is_ours()) {
-        pye_log("what Python had left behind goes on: it cannot be seen in /proc");
+        pye_log_as(PYE_WARNING, "what Python had left behind goes on: it cannot be seen in /proc");
         return;
     }
     ask_to_end(round);
     if (all_gone_by(deadline, round, false))
         return;
-    pye_log("killed what Python had left behind: it did not end within %lld ms of SIGTERM", (long long)budget);
+    pye_log_as(PYE_WARNING, "killed what Python had left behind: it did not end within %lld ms of SIGTERM",
+               (long long)budget);
     send_below(round, SIGKILL);
     all_gone_by(pye_milliseconds() + AFTER_KILL_MS, round, true);
 }

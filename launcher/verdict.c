@@ -44,8 +44,8 @@ static void say(const struct pye_verdict *verdict, int number, bool core)
     int64_t lived = pye_milliseconds() - verdict->started;
     if (number == SIGKILL)
         explain_memory(verdict, memory, sizeof memory);
-    pye_log("Python was ended by signal %d (%s) after %lld.%lld s%s%s", number, strsignal(number),
-            (long long)lived / 1000, (long long)lived / 100 % 10, core ? ", core dumped" : "", memory);
+    pye_log_as(PYE_CRITICAL, "Python was ended by signal %d (%s) after %lld.%lld s%s%s", number, strsignal(number),
+               (long long)lived / 1000, (long long)lived / 100 % 10, core ? ", core dumped" : "", memory);
 }
 
 int pye_verdict_give(const struct pye_verdict *verdict, int wait_status, const struct pye_stop *stop,

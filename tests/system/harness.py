@@ -30,9 +30,9 @@ AT_ONCE = 4   # programs that a test keeps running side by side
 
 
 def clean_env(**changes):
-    """The environment for programs under test: no PYTHON*, PYENTRY* or LC_*; None removes a name."""
+    """The environment for programs under test: no PYTHON*, PYENTRY*, LC_* or Cloud Run's; None removes a name."""
     env = {name: value for name, value in os.environ.items()
-           if not name.startswith(("PYTHON", "PYENTRY", "LC_")) and name != "LANGUAGE"}
+           if not name.startswith(("PYTHON", "PYENTRY", "LC_", "K_", "CLOUD_RUN_")) and name != "LANGUAGE"}
     env["LANG"] = "C.UTF-8"
     env.update(changes)
     return {name: value for name, value in env.items() if value is not None}

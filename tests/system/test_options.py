@@ -9,15 +9,17 @@ import pytest
 
 from harness import PYENTRY, VERSION, clean_env, gather, outcome, pyentry, records, run, stock
 
-OPTIONS = ["init", "forward", "signal-map", "stop-report", "term-status", "cpus", "faulthandler"]
+OPTIONS = ["init", "forward", "signal-map", "stop-report", "term-status", "cpus", "faulthandler", "log-format"]
 GOOD = {
     "init": ["auto", "never"], "forward": ["auto", "main", "group"], "faulthandler": ["on", "off"],
+    "log-format": ["auto", "text", "json"],
     "signal-map": ["TERM=QUIT", "SIGTERM=SIGINT", "USR1=0", "15=2", "USR1=TERM,USR2=INT,HUP=0"],
     "stop-report": ["0", "0s", "500ms", "8s", "2m", "1ms", "90s"], "term-status": ["0", "1", "143", "255"],
     "cpus": ["auto", "1", "2", "4321", "2147483647"]}
 BAD = {
     "init": ["foo", "AUTO", "Never", "auto ", " auto", "1", "autonever", "auto|never", "aut"],
     "forward": ["all", "none", "Main", "group,main", "0", "maingroup"],
+    "log-format": ["JSON", "yes", "json,text", "jsonl", "plain"],
     "faulthandler": ["yes", "1", "ON", "no", "true", "offon", "o"],
     "term-status": ["256", "-1", "abc", "1.5", "0x10", "1 ", " 1", "+1", "99999999999999999999", "4294967296", "1e2",
                     "12a"],
@@ -59,7 +61,7 @@ def wrong_refusal(option, value, name, result):
 
 
 TAKES = {"init": ["never"], "forward": ["group"], "faulthandler": ["off"], "term-status": ["255"], "cpus": ["or auto"],
-         "stop-report": ["8s", "2m", "500ms"], "signal-map": ["=", "FROM"]}
+         "log-format": ["text"], "stop-report": ["8s", "2m", "500ms"], "signal-map": ["=", "FROM"]}
 
 
 def test_bad_values():
