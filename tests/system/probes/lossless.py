@@ -183,13 +183,15 @@ def fork_in_str():
 
         def __str__(self):
             self.pid = os.fork()
-            return "child" if self.pid == 0 else "parent"
+            if self.pid == 0:
+                return "child"
+            os.wait()  # the child prints in pieces now, as python -u does
+            return "parent"
 
     forked = Fork()
     print("it", "is", forked, "here")
     if forked.pid == 0:
         os._exit(0)
-    os.wait()
 
 
 def busy():
