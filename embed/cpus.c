@@ -34,10 +34,10 @@ static bool is_set(const char *name)
 }
 
 /* os has not taken its environ from this one yet. */
-static int set_variable(PyObject *environ, const char *name, const char *value)
+static int set_variable(PyObject *all, const char *name, const char *value)
 {
     PyObject *key = PyBytes_FromString(name), *text = PyBytes_FromString(value);
-    int result = key == NULL || text == NULL ? -1 : PyDict_SetItem(environ, key, text);
+    int result = key == NULL || text == NULL ? -1 : PyDict_SetItem(all, key, text);
     Py_XDECREF(key);
     Py_XDECREF(text);
     if (result == 0 && setenv(name, value, 1) < 0) {
@@ -52,16 +52,16 @@ static int set_variables(int count)
     char number[NUMBER_BYTES];
     int result = 0;
     PyObject *posix = PyImport_ImportModule("posix");
-    PyObject *environ = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
+    PyObject *all = posix == NULL ? NULL : PyObject_GetAttrString(posix, "environ");
     snprintf(number, sizeof number, "%d", count);
-    for (size_t i = 0; environ != NULL && result == 0 && i < sizeof variables / sizeof *variables; i++) {
+    for (size_t i = 0; all != NULL && result == 0 && i < sizeof variables / sizeof *variables; i++) {
         const struct variable *one = &variables[i];
         if (!is_set(one->name) && !is_set(one->instead) && !is_set(one->or_instead))
-            result = set_variable(environ, one->name, number);
+            result = set_variable(all, one->name, number);
     }
     Py_XDECREF(posix);
-    Py_XDECREF(environ);
-    return environ == NULL ? -1 : result;
+    Py_XDECREF(all);
+    return all == NULL ? -1 : result;
 }
 
 static void limit_arenas(int count)

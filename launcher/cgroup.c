@@ -135,9 +135,12 @@ static bool begins_above(const char *path)
 /* Whether it is nothing but /../.. */
 static bool only_above(const char *path)
 {
-    while (begins_above(path))
-        path += 3;
-    return *path == '\0';
+    size_t length = strlen(path);
+    for (size_t i = 0; i < length; i += 3) {
+        if (!begins_above(path + i))
+            return false;
+    }
+    return true;
 }
 
 /* What is behind root in path, "" where path itself is unknown but below; NULL where root does not lead to path. */
