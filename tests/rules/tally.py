@@ -61,7 +61,7 @@ def step(build, name, passed):
     elif name == "check-asan":
         parts = list(suites(os.path.join(build, "build-asan")))
     else:
-        parts = [counts(read(os.path.join(build, f"check-{name}.log"))) if name == "lint" else None]
+        parts = [counts(read(os.path.join(build, f"check-{name}.log"))) if name in ("lint", "fuzz") else None]
     parts = [part for part in parts if part]
     return tally(sum(good for good, _ in parts), sum(bad for _, bad in parts), passed)
 
