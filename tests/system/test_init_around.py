@@ -227,6 +227,7 @@ def test_too_many_processes(pid_one, tmp_path):
         shutil.copy(PYENTRY, copy)
         copy.parent.chmod(0o755)
         done = run([*pid_one, "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+                    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",  # a libpython in /root
                     "prlimit", "--nproc=1", str(copy), "-c", "print('ran')"], cwd="/")
     finally:
         shutil.rmtree(copy.parent)
