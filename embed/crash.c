@@ -1,7 +1,7 @@
 #include "embed/crash.h"
 
 #include "embed/capture.h"
-#include "embed/signals.h"
+#include "embed/embed.h"
 
 #include <Python.h>
 

@@ -44,6 +44,10 @@ struct pye_settings {
     int cpus;            /* what os.cpu_count() says; 0: what the container leaves */
 };
 
+/* The default action of a signal; where it ends a process that the kernel spares, as it does PID 1, that exits with
+ * PYE_STATUS_BY_SIGNAL and its number. Async-signal-safe. */
+void pye_signal_act_by_default(int number);
+
 /* From here on SIGTERM ends the process at once, also as PID 1, until Python's handler takes over. */
 void pye_stop_guard(void);
 

@@ -50,9 +50,6 @@ bool pye_sigterm_ends(int status);
 /* Ends the process as after a SIGTERM. Async-signal-safe. */
 void pye_sigterm_end(void) __attribute__((noreturn));
 
-/* The default action of a signal, also as PID 1, from which the kernel keeps it. Async-signal-safe. */
-void pye_signal_act_by_default(int number);
-
 /* In a forked child: nothing has arrived. SIGTERM has its default action until pye_signals_adopt, since a child that
  * has nothing of its own yet would unwind its parent's stack, and then execs perhaps, which forgets what is noted. */
 void pye_signals_after_fork(void);

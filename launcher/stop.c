@@ -15,6 +15,11 @@ int64_t pye_milliseconds(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / NS_PER_MS;
 }
 
+double pye_seconds(int64_t milliseconds)
+{
+    return (double)milliseconds / 1000;
+}
+
 void pye_stop_prepare(struct pye_stop *stop, const struct pye_options *options)
 {
     *stop = (struct pye_stop){
@@ -74,8 +79,7 @@ static void ask_for_report(int64_t elapsed, pid_t child)
 {
     union sigval request = {.sival_int = PYE_REPORT_REQUEST(elapsed)};
     if (!pye_catches(child, PYE_REPORT_SIGNAL) || sigqueue(child, PYE_REPORT_SIGNAL, request) < 0)
-        pye_log_as(PYE_WARNING, "still running %lld.%lld s after SIGTERM, and cannot say where",
-                   (long long)elapsed / 1000, (long long)elapsed / 100 % 10);
+        pye_log_as(PYE_WARNING, "still running %.1f s after SIGTERM, and cannot say where", pye_seconds(elapsed));
 }
 
 void pye_stop_act(struct pye_stop *stop, pid_t child)
@@ -87,8 +91,7 @@ void pye_stop_act(struct pye_stop *stop, pid_t child)
     }
     if (kill_is_ahead(stop) && elapsed >= stop->kill_after) {
         stop->killed = true;
-        pye_log("still running %lld.%lld s after SIGTERM: killed, as --stop-timeout says",
-                (long long)elapsed / 1000, (long long)elapsed / 100 % 10);
+        pye_log("still running %.1f s after SIGTERM: killed, as --stop-timeout says", pye_seconds(elapsed));
         kill(child, SIGKILL);
     }
 }

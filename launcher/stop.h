@@ -33,5 +33,6 @@ int64_t pye_stop_elapsed(const struct pye_stop *stop);
 
 /* On the monotonic clock. */
 int64_t pye_milliseconds(void);
+double pye_seconds(int64_t milliseconds);
 
 #endif

@@ -147,6 +147,19 @@ static void child_stopped(int number)
     pye_log_as(PYE_WARNING, "Python was stopped by signal %d; SIGCONT resumes it", number);
 }
 
+/* In the shell's group: who woke Python with its group woke us, and that SIGCONT is Python's already. */
+static void child_continued(void)
+{
+    const struct timespec at_once = {.tv_sec = 0};
+    sigset_t one;
+    init.stopped = false;
+    if (init.terminal.own_group)
+        return;
+    sigemptyset(&one);
+    sigaddset(&one, SIGCONT);
+    sigtimedwait(&one, NULL, &at_once);
+}
+
 static void reap(void)
 {
     int status;
@@ -157,7 +170,7 @@ static void reap(void)
         if (WIFSTOPPED(status)) {
             child_stopped(WSTOPSIG(status));
         } else if (WIFCONTINUED(status)) {
-            init.stopped = false;
+            child_continued();
         } else {
             init.ended = true;
             init.result = status;
@@ -184,20 +197,6 @@ static void watch(void)
     }
 }
 
-/* As Python ended: by the same signal, where somebody can see it. */
-static void end_by(int number) __attribute__((noreturn));
-static void end_by(int number)
-{
-    struct sigaction fallback = {.sa_handler = SIG_DFL};
-    sigset_t one;
-    sigaction(number, &fallback, NULL);
-    sigemptyset(&one);
-    sigaddset(&one, number);
-    kill(getpid(), number);
-    sigprocmask(SIG_UNBLOCK, &one, NULL);
-    _exit(PYE_STATUS_BY_SIGNAL + number); /* PID 1 is spared */
-}
-
 static void leave(void) __attribute__((noreturn));
 static void leave(void)
 {
@@ -205,8 +204,8 @@ static void leave(void)
     int status = pye_verdict_give(&init.verdict, init.result, &init.stop, init.options);
     pye_terminal_leave(&init.terminal, init.child);
     pye_sweep(first, pye_stop_grace(&init.stop));
-    if (status == PYE_BY_SIGNAL)
-        end_by(WTERMSIG(init.result));
+    if (status == PYE_BY_SIGNAL) /* as Python ended, where somebody can see it: PID 1 is spared */
+        pye_signal_act_by_default(WTERMSIG(init.result));
     _exit(status);
 }
 

@@ -42,6 +42,10 @@ bool pye_terminal_suspend(const struct pye_terminal *terminal, pid_t child)
 {
     if (terminal->first || terminal->fd < 0)
         return false;
+    sigset_t pending;
+    /* The stop would take it away. One that comes between here and there is as one before Python stopped. */
+    if (sigpending(&pending) == 0 && sigismember(&pending, SIGCONT))
+        return true;
     pye_terminal_leave(terminal, child);
     kill(getpid(), SIGSTOP);
     return true;

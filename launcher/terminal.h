@@ -23,7 +23,8 @@ void pye_terminal_prepare(struct pye_terminal *terminal, bool first);
 /* After the fork, on both sides, whoever comes first: puts child where it belongs. */
 void pye_terminal_enter(const struct pye_terminal *terminal, pid_t child);
 
-/* Python was stopped: stops with it, for a shell above to see, until a SIGCONT. False where there is no shell. */
+/* Python was stopped: stops with it, for a shell above to see, until a SIGCONT, which is pending then. False where there is
+ * no shell. */
 bool pye_terminal_suspend(const struct pye_terminal *terminal, pid_t child);
 
 /* A SIGCONT came: where the shell gave the terminal to us, it is Python's. */

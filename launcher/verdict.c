@@ -41,11 +41,11 @@ static void explain_memory(const struct pye_verdict *verdict, char *out, size_t 
 static void say(const struct pye_verdict *verdict, int number, bool core)
 {
     char memory[TEXT_BYTES] = "";
-    int64_t lived = pye_milliseconds() - verdict->started;
+    double lived = pye_seconds(pye_milliseconds() - verdict->started);
     if (number == SIGKILL)
         explain_memory(verdict, memory, sizeof memory);
-    pye_log_as(PYE_CRITICAL, "Python was ended by signal %d (%s) after %lld.%lld s%s%s", number, strsignal(number),
-               (long long)lived / 1000, (long long)lived / 100 % 10, core ? ", core dumped" : "", memory);
+    pye_log_as(PYE_CRITICAL, "Python was ended by signal %d (%s) after %.1f s%s%s", number, strsignal(number), lived,
+               core ? ", core dumped" : "", memory);
 }
 
 int pye_verdict_give(const struct pye_verdict *verdict, int wait_status, const struct pye_stop *stop,
