@@ -139,6 +139,13 @@ def until(condition, what, timeout=TIMEOUT):
         time.sleep(0.005)
 
 
+def end(process):
+    """Kill what still runs, and reap it."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
 class Stream:
     """Reads a descriptor in a thread, so that nobody's pipe fills up, and waits for words in it."""
 
@@ -214,9 +221,7 @@ class Child:
         return self
 
     def __exit__(self, *exc_info):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        end(self.process)
         if self.process.stdin and not self.process.stdin.closed:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
@@ -334,8 +339,7 @@ def records(argv, *, which=("stdout",), timeout=TIMEOUT, **options):
         except socket.timeout:
             raise AssertionError(f"silent for {timeout} s: {argv!r:.500}") from None
         finally:
-            if process.poll() is None:
-                process.kill()
+            end(process)
 
 
 WRITE = re.compile(r"^(write|writev|pwrite64|sendto|sendmsg)\((\d+), (.*)\) += (-?\d+)")

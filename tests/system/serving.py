@@ -15,11 +15,9 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 import uuid
 
-PYENTRY = os.environ.get("PYENTRY", "")
-PYTHON = os.environ.get("PYTHON", "")
+from harness import until
 
 # How long a condition may take.  Generous, because nothing waits for it in
 # vain unless the test fails.
@@ -37,18 +35,6 @@ def clean_environment(**more):
     kept["no_proxy"] = "*"
     kept.update(more)
     return kept
-
-
-def eventually(what, condition, deadline=DEADLINE):
-    """The first true value of condition(); an AssertionError when there is none in time."""
-    end = time.monotonic() + deadline
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {deadline:g} s")
-        time.sleep(0.02)
 
 
 def free_port():
@@ -119,7 +105,7 @@ class Service:
         return self
 
     def __exit__(self, *error):
-        eventually("an end of what the test started", self._kill_all)
+        until(self._kill_all, "an end of what the test started", DEADLINE)
         self.process.wait(DEADLINE)
         self.reader.join(DEADLINE)
         self.process.stdout.close()

@@ -19,7 +19,8 @@ from typing import Callable, NamedTuple, Tuple
 
 import pytest
 
-from serving import DEADLINE, PYENTRY, PYTHON, Service, clean_environment, eventually, free_port
+from harness import PYENTRY, PYTHON, until
+from serving import DEADLINE, Service, clean_environment, free_port
 
 APPS = pathlib.Path(__file__).resolve().parent / "served"
 DEBIAN_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -70,7 +71,7 @@ def one_request_when_it_listens(service, ready, interpreter):
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", int(ready.group(1).rsplit(":", 1)[1]))) == 0
 
-    eventually("a listening server", listens)
+    until(listens, "a listening server", DEADLINE)
     return one_request(service, ready, interpreter)
 
 

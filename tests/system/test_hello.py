@@ -10,7 +10,8 @@ import urllib.request
 
 import pytest
 
-from serving import DEADLINE, PYENTRY, Service, clean_environment
+from harness import PYENTRY
+from serving import DEADLINE, Service, clean_environment
 
 EXAMPLE = pathlib.Path(__file__).resolve().parents[2] / "docker" / "examples" / "hello"
 

@@ -9,8 +9,8 @@ import termios
 
 import pytest
 
-from harness import (PYENTRY, PYTHON, Stream, clean_env, differences, show, state_of, stock_can, until, wait_asleep,
-                     write_tree)
+from harness import (PYENTRY, PYTHON, Stream, clean_env, differences, end, show, state_of, stock_can, until,
+                     wait_asleep, write_tree)
 
 PROMPT = b">>> "
 
@@ -32,9 +32,7 @@ class Session:
         return self
 
     def __exit__(self, *exc_info):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        end(self.process)
         os.close(self.ours)
 
     def see(self, words):

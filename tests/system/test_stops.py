@@ -12,8 +12,8 @@ from typing import Callable, NamedTuple, Tuple
 
 import pytest
 
-from harness import first_child
-from serving import PYENTRY, PYTHON, Service, clean_environment
+from harness import PYENTRY, PYTHON, first_child
+from serving import Service, clean_environment
 from test_frameworks import (APPS, AVAILABLE, BOOTED, GTHREAD, LISTENING, RUNNING, UVICORN, Background, celery, client,
                              get, gunicorn)
 

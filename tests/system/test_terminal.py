@@ -10,7 +10,7 @@ import termios
 
 import pytest
 
-from harness import (PYENTRY, TIMEOUT, clean_env, first_child, is_gone, state_of, status_field, stock_can, until,
+from harness import (PYENTRY, TIMEOUT, clean_env, end, first_child, is_gone, state_of, status_field, stock_can, until,
                      wait_asleep, write_tree)
 from test_interactive import PROMPT, Session, make_controlling
 
@@ -440,9 +440,7 @@ class Vanishing:
         return self
 
     def __exit__(self, *exc_info):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        end(self.process)
 
 
 @pytest.mark.parametrize("program, status", [
