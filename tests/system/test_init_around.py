@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from groups import groups, inside, memory
 from harness import PROBES, PYENTRY, PYTHON, Child, clean_env, run, until
 from test_init import KILL, SETTING, TERM, Init, after_signal, command, executable, mode  # noqa: F401  (a fixture)
 
@@ -293,65 +294,36 @@ def test_without_control_groups(mode):
 
 # --- out of memory
 
-MEMORY = Path("/sys/fs/cgroup/memory")
-MIB = 1 << 20
 LEAK = "x = []\nwhile True: x.append(bytearray(1 << 20))"
 OOM = r"pyentry: Python was ended by signal 9 \(Killed\) after \d+\.\d s: out of memory, by the kernel's OOM killer"
 
 
-@contextlib.contextmanager
-def memory_group(*limits):
-    """Nested memory groups, each with its limit in MiB or None; gives the innermost directory."""
-    if not (MEMORY / "memory.limit_in_bytes").exists():
-        pytest.skip("no memory controller of version 1 at " + str(MEMORY))
-    made = []
-    directory = MEMORY
-    try:
-        for number, limit in enumerate(limits):
-            directory = directory / f"pyentry-test-{os.getpid()}-{number}: a b"
-            directory.mkdir()
-            made.append(directory)
-            if limit is not None:
-                (directory / "memory.limit_in_bytes").write_text(str(limit * MIB))
-                with contextlib.suppress(OSError):
-                    (directory / "memory.memsw.limit_in_bytes").write_text(str(limit * MIB))
-        yield directory
-    finally:
-        for path in reversed(made):
-            until(lambda path=path: not (path / "cgroup.procs").read_text(), "the group empty")
-            path.rmdir()
-
-
-def in_group(directory):
-    return lambda: (directory / "cgroup.procs").write_text(str(os.getpid()))
-
-
 def test_out_of_memory(mode):
     """The kernel's OOM killer is named, with limit and peak; the status is 137. Its name has a colon."""
-    with memory_group(64) as directory:
-        done = run(command(mode, *SETTING, "-c", LEAK), preexec_fn=in_group(directory))
+    with groups("memory", memory(64)) as directory:
+        done = run(command(mode, *SETTING, "-c", LEAK), preexec_fn=inside(directory))
         assert done.returncode == 128 + KILL
         assert re.fullmatch(OOM + r", limit 64 MiB, peak 6[34] MiB\n", done.stderr.decode()), done
 
 
 def test_out_of_memory_above(mode):
-    """The limit that was hit is a group's further up: no limit is made up for our own."""
-    with memory_group(64, None) as directory:
-        done = run(command(mode, *SETTING, "-c", LEAK), preexec_fn=in_group(directory))
+    """The limit that was hit is a group's further up."""
+    with groups("memory", memory(64), memory(None)) as directory:
+        done = run(command(mode, *SETTING, "-c", LEAK), preexec_fn=inside(directory))
         assert done.returncode == 128 + KILL
-        assert re.fullmatch(OOM + r"(, limit 64 MiB)?, peak 6[0-4] MiB\n", done.stderr.decode()), done
+        assert re.fullmatch(OOM + r", limit 64 MiB, peak 6[0-4] MiB\n", done.stderr.decode()), done
 
 
 def test_another_one_ran_out_of_memory(mode):
     """A child of Python's that the OOM killer ended is Python's affair: its -9, and no word of ours."""
     code = f"import subprocess, sys; sys.exit(50 + subprocess.call([sys.argv[1], '-c', {LEAK!r}]))"
-    with memory_group(64) as directory:
-        done = run(command(mode, "-c", code, PYTHON), preexec_fn=in_group(directory))
+    with groups("memory", memory(64)) as directory:
+        done = run(command(mode, "-c", code, PYTHON), preexec_fn=inside(directory))
         assert (done.returncode, done.stderr) == (41, b"")
 
 
 def test_killed_in_a_group_with_memory(mode):
     """SIGKILL by somebody is not the OOM killer's."""
-    with memory_group(64) as directory:
-        done = run(command(mode, *SETTING, "-c", "import os; os.kill(os.getpid(), 9)"), preexec_fn=in_group(directory))
+    with groups("memory", memory(64)) as directory:
+        done = run(command(mode, *SETTING, "-c", "import os; os.kill(os.getpid(), 9)"), preexec_fn=inside(directory))
         assert done.returncode == 137 and b"memory" not in done.stderr and done.stderr.count(b"\n") == 1
