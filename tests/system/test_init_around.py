@@ -314,6 +314,17 @@ def test_out_of_memory_above(mode):
         assert re.fullmatch(OOM + r", limit 64 MiB, peak 6[0-4] MiB\n", done.stderr.decode()), done
 
 
+def test_denied_control_groups(mode):
+    """Files of the control group that may not be read: the death and its status are told, nothing about memory."""
+    with memory_group(64) as directory:
+        files = [word for path in directory.glob("memory.*") for word in ("-P", str(path))]
+        done = run(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e", "trace=openat", "-e",
+                    "inject=openat:error=EACCES", *files, *command(mode, *SETTING, "-c", LEAK)],
+                   preexec_fn=in_group(directory))
+        assert done.returncode == 128 + KILL
+        assert re.fullmatch(rb"pyentry: Python was ended by signal 9 \(Killed\) after \d+\.\d s\n", done.stderr), done
+
+
 def test_another_one_ran_out_of_memory(mode):
     """A child of Python's that the OOM killer ended is Python's affair: its -9, and no word of ours."""
     code = f"import subprocess, sys; sys.exit(50 + subprocess.call([sys.argv[1], '-c', {LEAK!r}]))"
