@@ -240,8 +240,10 @@ static void chain(int number)
             set_action(number, on_guarded);
         return;
     }
+    if (part == on_requested) /* an init takes a blocked one for one that is not answered */
+        now.sa_flags |= SA_NODEFER;
     if (part == on_requested && now.sa_handler == SIG_DFL) /* nobody waits for an EINTR */
-        now.sa_flags = SA_RESTART | SA_ONSTACK;
+        now.sa_flags |= SA_RESTART | SA_ONSTACK;
     now.sa_sigaction = part;
     now.sa_flags |= SA_SIGINFO;
     sigaction(number, &now, NULL);
