@@ -316,11 +316,11 @@ def test_out_of_memory_above(mode):
 
 def test_denied_control_groups(mode):
     """Files of the control group that may not be read: the death and its status are told, nothing about memory."""
-    with memory_group(64) as directory:
+    with groups("memory", memory(64)) as directory:
         files = [word for path in directory.glob("memory.*") for word in ("-P", str(path))]
         done = run(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e", "trace=openat", "-e",
                     "inject=openat:error=EACCES", *files, *command(mode, *SETTING, "-c", LEAK)],
-                   preexec_fn=in_group(directory))
+                   preexec_fn=inside(directory))
         assert done.returncode == 128 + KILL
         assert re.fullmatch(rb"pyentry: Python was ended by signal 9 \(Killed\) after \d+\.\d s\n", done.stderr), done
 
