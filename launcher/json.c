@@ -63,6 +63,7 @@ static size_t character(const unsigned char *text, size_t length, bool *valid)
 static size_t escape(const char *text, size_t length, size_t *taken, char out[PYE_JSON_WIDEST])
 {
     static const char hex[] = "0123456789abcdef", named[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
+    static const char unicode[] = {'\\', 'u', '0', '0'}, replacement[] = {'\xef', '\xbf', '\xbd'};
     const char *name = *text == '\0' ? NULL : strchr(named, *text);
     unsigned char byte = (unsigned char)*text;
     bool valid;
@@ -74,14 +75,14 @@ static size_t escape(const char *text, size_t length, size_t *taken, char out[PY
         return 2;
     }
     if (byte < ' ') {
-        memcpy(out, "\\u00", 4);
-        out[4] = hex[byte >> 4];
-        out[5] = hex[byte & 15];
-        return 6;
+        memcpy(out, unicode, sizeof unicode);
+        out[sizeof unicode] = hex[byte >> 4];
+        out[sizeof unicode + 1] = hex[byte & 15];
+        return PYE_JSON_WIDEST;
     }
     if (!valid) {
-        memcpy(out, "\xef\xbf\xbd", 3);
-        return 3;
+        memcpy(out, replacement, sizeof replacement);
+        return sizeof replacement;
     }
     memcpy(out, text, *taken);
     return *taken;

@@ -125,7 +125,7 @@ static void log_arguments(enum pye_severity severity, const char *format, va_lis
     size_t length = strlen(line);
 
     if (wanted >= (int)room)
-        memcpy(line + length - 3, "...", 3);
+        memset(line + length - 3, '.', 3);
     for (size_t i = 0; i < length; i++) { /* a value from outside does not make two lines of one */
         if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
             line[i] = '?';

@@ -4,6 +4,7 @@
 #include "embed/embed.h"
 #include "launcher/descendants.h"
 #include "launcher/health.h"
+#include "launcher/info.h"
 #include "launcher/options.h"
 #include "launcher/supervise.h"
 
@@ -30,6 +31,8 @@ int main(int argc, char **argv)
         return show_version();
     case PYE_HEALTHCHECK:
         return pye_healthcheck(argc, argv);
+    case PYE_INFO:
+        return pye_info(argc, argv, &options);
     case PYE_SHOW_HELP:
         pye_options_help(); /* python adds its own: --help is still in argv */
         break;

@@ -53,6 +53,7 @@ struct command {
 static const struct command commands[] = {
     {"healthcheck", "[--timeout DURATION] [URL]", PYE_HEALTHCHECK,
      "whether a server answers with a status from 200 to 399: exit 0, else 1"},
+    {"info", "[--json]", PYE_INFO, "what pyentry sees: Python, process, platform, limits, streams, options"},
     {"version", "", PYE_SHOW_VERSION, "the versions of Python and of pyentry"},
     {"help", "", PYE_SHOW_HELP, "this text, and python's own"},
 };
@@ -60,8 +61,9 @@ static const struct command commands[] = {
 enum {
     OPTIONS = sizeof table / sizeof *table,
     COMMANDS = sizeof commands / sizeof *commands,
-    VARIABLE_BYTES = 64,
+    VARIABLE_BYTES = sizeof((struct pye_option_report *)NULL)->variable,
 };
+_Static_assert(OPTIONS <= 8 * sizeof((struct pye_options *)NULL)->given, "an option has no bit");
 
 /* --stop-report -> PYENTRY_STOP_REPORT */
 static const char *variable_of(const struct option *option)
@@ -229,6 +231,7 @@ static enum pye_action take_command_line(struct pye_options *options, int argc, 
             refuse(option, value, true);
             return PYE_USAGE_ERROR;
         }
+        options->given |= 1U << (option - table);
         pye_log_configure(options->log_format);
         if (setenv(variable_of(option), value, 1) < 0) {
             pye_log("--%s: %s", option->name, strerror(errno));
@@ -239,14 +242,18 @@ static enum pye_action take_command_line(struct pye_options *options, int argc, 
     return PYE_RUN;
 }
 
+/* An empty variable counts as unset, as python's own variables do. */
+static const char *value_of(const struct option *option)
+{
+    const char *value = getenv(variable_of(option));
+    return value == NULL || *value == '\0' ? NULL : value;
+}
+
 static bool read_environment(struct pye_options *options)
 {
     for (size_t i = 0; i < OPTIONS; i++) {
-        const char *value = getenv(variable_of(&table[i]));
-        /* An empty variable counts as unset, as python's own variables do. */
-        if (value == NULL || *value == '\0')
-            continue;
-        if (!store(options, &table[i], value))
+        const char *value = value_of(&table[i]);
+        if (value != NULL && !store(options, &table[i], value))
             return refuse(&table[i], value, false);
     }
     return true;
@@ -266,7 +273,7 @@ static void set_defaults(struct pye_options *options)
 static void configure_log(struct pye_options *options)
 {
     const struct option *option = find("log-format", strlen("log-format"));
-    const char *value = getenv(variable_of(option));
+    const char *value = value_of(option);
     if (value != NULL)
         store(options, option, value);
     pye_log_configure(options->log_format);
@@ -287,6 +294,35 @@ enum pye_action pye_options_read(struct pye_options *options, int *argc, char **
         *argc -= taken;
     }
     return action;
+}
+
+void pye_options_take_environment(struct pye_options *options)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const char *value = value_of(&table[i]);
+        if (value != NULL)
+            store(options, &table[i], value);
+    }
+}
+
+bool pye_options_report(const struct pye_options *options, size_t index, struct pye_option_report *report)
+{
+    struct pye_options scratch = *options;
+    if (index >= OPTIONS)
+        return false;
+    const struct option *option = &table[index];
+    const char *value = value_of(option);
+    *report = (struct pye_option_report){.name = option->name, .value = value};
+    memcpy(report->variable, variable_of(option), VARIABLE_BYTES);
+    if (options->given & 1U << index)
+        report->from = PYE_FROM_COMMAND_LINE;
+    else if (value != NULL)
+        report->from = PYE_FROM_VARIABLE;
+    else if (*option->fallback != '\0')
+        report->value = option->fallback;
+    if (value != NULL && !store(&scratch, option, value))
+        report->takes = takes(option);
+    return true;
 }
 
 void pye_options_help(void)

@@ -10,13 +10,23 @@
 
 enum pye_init { PYE_INIT_AUTO, PYE_INIT_ALWAYS, PYE_INIT_NEVER };
 
-enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_HEALTHCHECK, PYE_USAGE_ERROR };
+enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_HEALTHCHECK, PYE_INFO, PYE_USAGE_ERROR };
 
 struct pye_options {
     enum pye_init init;
     int64_t stop_timeout; /* milliseconds after SIGTERM; 0: never */
     enum pye_log_format log_format;
     struct pye_settings python;
+    unsigned given; /* one bit for each option of the table: the command line has it */
+};
+
+/* An option as it stands, and where that comes from. */
+struct pye_option_report {
+    const char *name;
+    const char *value; /* NULL: none */
+    enum { PYE_FROM_DEFAULT, PYE_FROM_VARIABLE, PYE_FROM_COMMAND_LINE } from;
+    char variable[64];
+    const char *takes; /* NULL, or the value is not valid: then what it takes */
 };
 
 /* Reads the options and takes pyentry's own out of argv. What the command line gave is also put into the
@@ -28,5 +38,11 @@ struct pye_options {
 enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv);
 
 void pye_options_help(void);
+
+/* For a command that wants the environment's options all the same: what is not valid is passed over. */
+void pye_options_take_environment(struct pye_options *options);
+
+/* The options in the order of the table. False behind the last. */
+bool pye_options_report(const struct pye_options *options, size_t index, struct pye_option_report *report);
 
 #endif

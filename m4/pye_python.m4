@@ -6,6 +6,8 @@
 #   PYE_PYTHON_CPPFLAGS, PYE_PYTHON_LDFLAGS, PYE_PYTHON_LIBS
 #   PYE_PYTHON_ARCHIVE  the static library when it is linked in, else empty (a make dependency)
 #   PYE_LIBPYTHON       static or shared
+# and defines for --info, which starts no interpreter (empty in a cross build):
+#   PYE_BUILT_FOR, PYE_PREFIX, PYE_STDLIB   PYTHON itself, its prefix, the directory of its standard library
 #
 # A native build asks the Python itself. A cross build cannot run the Python it embeds: there PYTHON is
 # one of the same version on the build machine (it compiles the frozen module), and headers and libraries
@@ -33,6 +35,10 @@ AC_DEFUN([PYE_PYTHON], [
   AC_SUBST([PYE_PYTHON_LIBS])
   AC_SUBST([PYE_PYTHON_ARCHIVE])
   AC_SUBST([PYE_LIBPYTHON])
+  AC_DEFINE_UNQUOTED([PYE_LIBPYTHON], ["$PYE_LIBPYTHON"], [how libpython is linked])
+  AC_DEFINE_UNQUOTED([PYE_BUILT_FOR], ["$pye_built_for"], [the Python to embed])
+  AC_DEFINE_UNQUOTED([PYE_PREFIX], ["$pye_prefix"], [its sys.prefix])
+  AC_DEFINE_UNQUOTED([PYE_STDLIB], ["$pye_stdlib"], [the directory of its standard library])
 ])
 
 # A version manager's shim (pyenv, asdf) runs another Python in another directory: what configure learns
@@ -80,6 +86,9 @@ def once(*lists):
 
 libpl = there(var("LIBPL"), os.path.join(sysconfig.get_path("stdlib"), os.path.basename(var("LIBPL"))))
 answers = {
+    "built_for": sys._base_executable,
+    "prefix": sys.base_prefix,
+    "stdlib": sysconfig.get_path("stdlib"),
     "includes": once(sysconfig.get_path("include"), sysconfig.get_path("platinclude")),
     "libdir": there(var("LIBDIR"), os.path.join(sys.base_prefix, "lib")),
     "archive": os.path.join(libpl, "libpython%s.a" % (var("LDVERSION") or var("VERSION"))),
