@@ -236,11 +236,14 @@ static bool called_by_multiprocessing(void)
     return result;
 }
 
+static PyObject *adoption; /* multiprocessing's registry has an entry for as long as this lives */
+
 static PyObject *adopt(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
     pye_signals_adopt();
+    Py_CLEAR(adoption);
     Py_RETURN_NONE;
 }
 
@@ -251,13 +254,12 @@ static int adopt_later(void)
 {
     PyObject *util = PyImport_ImportModule("multiprocessing.util");
     PyObject *function = PyCFunction_New(&adopt_definition, NULL);
-    PyObject *type = pye_terminated_type(); /* any object that lives for ever */
     PyObject *none = NULL;
-    if (util != NULL && function != NULL && type != NULL)
-        none = PyObject_CallMethod(util, "register_after_fork", "OO", type, function);
+    Py_XSETREF(adoption, PySet_New(NULL)); /* of those objects that can have a weak reference the simplest */
+    if (util != NULL && function != NULL && adoption != NULL)
+        none = PyObject_CallMethod(util, "register_after_fork", "OO", adoption, function);
     Py_XDECREF(util);
     Py_XDECREF(function);
-    Py_XDECREF(type);
     Py_XDECREF(none);
     return none == NULL ? -1 : 0;
 }
