@@ -6,6 +6,7 @@
 #include "launcher/health.h"
 #include "launcher/info.h"
 #include "launcher/options.h"
+#include "launcher/shell.h"
 #include "launcher/supervise.h"
 
 #include <stdio.h>
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
     case PYE_RUN:
         break;
     }
+    pye_warn_of_shell();
     if (pye_supervises(&options) && !pye_supervise(&options))
         return EXIT_FAILURE;
     pye_children_note(); /* anew, where this is the init's child */

@@ -229,7 +229,8 @@ bool pye_supervise(struct pye_options *options)
     take_signals(&received);
     init.child = fork();
     if (init.child < 0) {
-        pye_log_as(PYE_CRITICAL, "Python could not be started: fork: %s", strerror(errno));
+        pye_log_as(PYE_CRITICAL, "Python could not be started: fork: %s%s", strerror(errno),
+                   errno == EAGAIN ? " (is a limit on processes reached: --pids-limit, ulimit -u?)" : "");
         give_back_signals(&received);
         return false;
     }
