@@ -312,6 +312,15 @@ def test_a_crash_without_descriptors():
     assert done.returncode == -signal.SIGSEGV and "no descriptor left" in entry(done.stderr)["message"]
 
 
+def test_without_memfd():
+    """On a kernel without memfd_create a crash and a stop report are text, and the process ends as ever."""
+    refuse = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=memfd_create", "-e", "inject=memfd_create:error=ENOSYS"]
+    done = run([*refuse, PYENTRY, JSON, "-c", CRASHES["a null pointer"]], preexec_fn=no_core)
+    assert done.stderr.startswith(b"Fatal Python error: Segmentation fault\n") and b"in crash\n" in done.stderr
+    done = run([*refuse, PYENTRY, JSON, "--stop-report=300ms", "-c", STUCK, "self"])
+    assert b"where each thread is:\n" in done.stderr and b"in stuck\n" in done.stderr
+
+
 def test_text_is_as_ever():
     """--log-format=text, and auto outside of Cloud Run: python's bytes, in one write, with K_SERVICE or without."""
     def seen(case):
