@@ -1,0 +1,78 @@
+"""The examples that README.md, docs/ and the manual page give are run: a wrong one is worse than none.
+
+Examples with output of their own are compared with it beside the tests of what they show: docs/info.md in test_info.py,
+docs/logs.md in test_log_format.py.
+"""
+
+import json
+import re
+import shlex
+
+import pytest
+
+from harness import PYENTRY, ROOT, Child, clean_env, pyentry
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "pyentry.1", *sorted((ROOT / "docs").glob("*.md"))]
+EXEC_FORM = re.compile(r'\["pyentry"[^\]]*\]')
+SHELL_FORM = re.compile(r"^(?:\.Dl |    |ENTRYPOINT |CMD )(pyentry [^`|[\n]*)$", re.MULTILINE)
+
+
+def examples():
+    """Each command line of pyentry's, once, with the documents that give it."""
+    found = {}
+    for document in DOCUMENTS:
+        text = document.read_text()
+        lines = [json.loads(array) for array in EXEC_FORM.findall(text)]
+        lines += [shlex.split(line, comments=True) for line in SHELL_FORM.findall(text)]
+        for line in lines:
+            found.setdefault(tuple(line[1:]), []).append(document.name)
+    return found
+
+
+EXAMPLES = examples()
+
+
+@pytest.fixture
+def app(tmp_path):
+    """A package that has every module that the examples name, and says with which arguments it ran."""
+    package = tmp_path / "app"
+    package.mkdir()
+    for name in ("__init__", "__main__", "worker"):
+        (package / f"{name}.py").write_text("import sys\nif __name__ == '__main__': print('ran', sys.argv[1:])\n")
+    return clean_env(PYTHONPATH=str(tmp_path))
+
+
+def test_there_are_examples():
+    assert {("-m", "app"), ("--healthcheck",)} <= set(EXAMPLES), EXAMPLES
+
+
+@pytest.mark.parametrize("args", [args for args in EXAMPLES if "-m" in args], ids=" ".join)
+def test_an_entrypoint(args, app):
+    """The options are valid, and the module runs."""
+    done = pyentry(*args, env=app)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"ran []\n", b""), EXAMPLES[args]
+
+
+@pytest.mark.parametrize("args", [args for args in EXAMPLES if "--healthcheck" in args], ids=" ".join)
+def test_a_health_check(args, app):
+    """It asks somebody, who is not there."""
+    done = pyentry(*args, env={**app, "PORT": "9"})
+    assert done.returncode == 1 and re.fullmatch(rb"pyentry: unhealthy: [a-z]+:[^\n]+: [^\n]+\n", done.stderr), \
+        (EXAMPLES[args], done)
+
+
+def test_no_example_is_left_out():
+    assert [args for args in EXAMPLES if "-m" not in args and "--healthcheck" not in args] == []
+
+
+def test_the_program_in_the_readme(tmp_path):
+    """The handler drains at SIGTERM, and pyentry.limits has a count."""
+    code, = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = "import time\ndef serve(): print('ready'); time.sleep(600)\ndef drain(): print('drained')\n"
+    (tmp_path / "program.py").write_text(names + code)
+    with Child(PYENTRY, str(tmp_path / "program.py")) as child:
+        child.out.wait("ready\n")
+        child.send(15)
+        assert child.wait() == -15 and child.out.all() == b"ready\ndrained\n" and child.err.all() == b""
+    (tmp_path / "program.py").write_text("def serve(): pass\n" + code + "print(workers)\n")
+    assert int(pyentry(str(tmp_path / "program.py")).stdout) >= 1
