@@ -5,6 +5,7 @@
 #include "launcher/values.h"
 
 #include <link.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PID_LIMIT = 1 << 22, PID_BYTES = 16, DESCRIPTORS_TRIED = 65536 };
+enum { PID_LIMIT = 1 << 22, PID_BYTES = 16, DESCRIPTORS_TRIED = 65536, STACK_BYTES = 64 * 1024 };
 
 void pye_rewrite_listen_pid(pid_t ours)
 {
@@ -74,6 +75,17 @@ static int forget_libpython(struct dl_phdr_info *object, size_t size, void *unus
     return 0;
 }
 
+/* What only the start needed of the stack and the heap: buffers for the files of the control groups. */
+static void forget_start(void)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) & ~(page - 1)) - page; /* of calls from here a page is enough */
+    madvise((void *)(end - STACK_BYTES), STACK_BYTES, MADV_DONTNEED); /* NOLINT(performance-no-int-to-ptr) */
+#ifdef HAVE_MALLOC_TRIM
+    malloc_trim(0);
+#endif
+}
+
 void pye_let_go(int keep)
 {
     close(STDIN_FILENO);
@@ -85,4 +97,5 @@ void pye_let_go(int keep)
         /* then it stays where it is: there is nothing else to hold on to */
     }
     dl_iterate_phdr(forget_libpython, NULL);
+    forget_start();
 }

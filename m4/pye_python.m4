@@ -197,5 +197,5 @@ AC_DEFUN([_PYE_PYTHON_FEATURES], [
     [AC_MSG_RESULT([no])
      AC_MSG_ERROR([Python $PYTHON_VERSION at $PYTHON lacks _Py_InitializeMain: pyentry cannot embed it])])
   CPPFLAGS=$pye_save_CPPFLAGS LDFLAGS=$pye_save_LDFLAGS LIBS=$pye_save_LIBS
-  AC_CHECK_FUNCS([on_exit memfd_create])
+  AC_CHECK_FUNCS([malloc_trim on_exit memfd_create])
 ])
