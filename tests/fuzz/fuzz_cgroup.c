@@ -4,8 +4,6 @@
 
 #include "launcher/cgroup.h"
 
-#include <string.h>
-
 static void check_groups(const char *groups, const char *mounts)
 {
     static const char *const controllers[] = {"cpu", "memory"};
@@ -38,13 +36,12 @@ static void check_values(const char *first, const char *second)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *first = strndup((const char *)data, size);
-    MUST(first != NULL);
-    size_t length = strlen(first), rest = length < size ? length + 1 : size;
-    char *second = strndup((const char *)data + rest, size - rest);
-    MUST(second != NULL);
+    char *text = expand(data, &size);
+    char *first = strdup(text), *second = strdup(strlen(text) < size ? text + strlen(text) + 1 : "");
+    MUST(first != NULL && second != NULL);
     check_groups(first, second);
     check_values(first, second);
+    free(text);
     free(first);
     free(second);
     return 0;

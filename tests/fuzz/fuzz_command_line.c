@@ -5,7 +5,6 @@
 #include "launcher/options.h"
 #include "launcher/url.h"
 
-#include <string.h>
 #include <unistd.h>
 
 enum { WORDS = 24, VARIABLES = 24, DAY = 24 * 60 * 60 * 1000 };
@@ -66,10 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pye_options options;
     char *argv[WORDS + 1] = {program};
     int argc = 1;
-    char *text = malloc(size + 1);
-    MUST(text != NULL);
-    memcpy(text, data, size);
-    text[size] = '\0';
+    char *text = expand(data, &size);
 
     environ = variables;
     for (char *word = text; word < text + size && argc < WORDS; word += strlen(word) + 1) {

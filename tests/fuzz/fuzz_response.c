@@ -4,8 +4,6 @@
 
 #include "launcher/response.h"
 
-#include <string.h>
-
 enum { AGAIN = 0x80, AGAIN_BYTES = 16 }; /* a flag in the first byte, whose last bits are the length of the pieces */
 
 static enum pye_answer feed(struct pye_response *response, const char *bytes, size_t size, size_t step)
