@@ -2,12 +2,14 @@
 
 #include "embed/capture.h"
 #include "embed/embed.h"
+#include "embed/replace.h"
 
 #include <Python.h>
 
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <unistd.h>
 
 static const int fatal[] = {SIGSEGV, SIGFPE, SIGABRT, SIGBUS, SIGILL};
 
@@ -20,6 +22,8 @@ static struct {
     bool prepared;
     volatile sig_atomic_t open;
 } crash;
+
+static PyObject *python_enable; /* the faulthandler.enable that was replaced */
 
 static const char lost[] = "pyentry: a crash, and no descriptor left to say where\n";
 
@@ -60,13 +64,62 @@ void pye_crash_prepare(void)
     crash.prepared = true;
 }
 
-static void go_in_front(size_t i)
+static void go_in_front(void)
 {
     /* SA_NODEFER: it raises the signal from inside. */
-    struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    struct sigaction now, ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
     sigemptyset(&ours.sa_mask);
-    sigaction(fatal[i], &ours, &crash.theirs[i]);
+    for (size_t i = 0; i < FATAL; i++) {
+        sigaction(fatal[i], &ours, &now);
+        if (now.sa_sigaction != on_fault)
+            crash.theirs[i] = now;
+    }
 }
+
+/* Enables it again, with these arguments but for the file. */
+static PyObject *write_to_memory(PyObject *args, PyObject *keywords)
+{
+    PyObject *result = NULL, *ours = Py_BuildValue("(i)", crash.number);
+    PyObject *others = PyTuple_GetSlice(args, 1, PyTuple_GET_SIZE(args));
+    PyObject *all = ours == NULL || others == NULL ? NULL : PySequence_Concat(ours, others);
+    PyObject *names = keywords == NULL ? PyDict_New() : PyDict_Copy(keywords);
+    if (names != NULL && PyDict_DelItemString(names, "file") < 0)
+        PyErr_Clear();
+    if (all != NULL && names != NULL)
+        result = PyObject_Call(python_enable, all, names);
+    if (result != NULL)
+        go_in_front();
+    Py_XDECREF(ours);
+    Py_XDECREF(others);
+    Py_XDECREF(all);
+    Py_XDECREF(names);
+    return result;
+}
+
+/* Many programs enable faulthandler by themselves: with stderr it stays as it is, another file is the program's. */
+static PyObject *enable(PyObject *module, PyObject *args, PyObject *keywords)
+{
+    (void)module;
+    PyObject *file = PyTuple_GET_SIZE(args) > 0 ? PyTuple_GET_ITEM(args, 0) : NULL;
+    PyObject *result = PyObject_Call(python_enable, args, keywords);
+    if (file == NULL && keywords != NULL)
+        file = PyDict_GetItemString(keywords, "file");
+    if (file == NULL || file == Py_None)
+        file = PySys_GetObject("stderr");
+    if (result == NULL)
+        return NULL;
+    if (file == NULL || PyObject_AsFileDescriptor(file) != STDERR_FILENO) {
+        PyErr_Clear();
+        return result;
+    }
+    Py_DECREF(result);
+    return write_to_memory(args, keywords);
+}
+
+static PyMethodDef enable_definition = {
+    .ml_meth = (PyCFunction)(void (*)(void))enable,
+    .ml_flags = METH_VARARGS | METH_KEYWORDS,
+};
 
 static bool is_enabled(PyObject *faulthandler)
 {
@@ -78,17 +131,15 @@ static bool is_enabled(PyObject *faulthandler)
 
 int pye_crash_install(void)
 {
-    PyObject *none = NULL;
     if (!crash.prepared)
         return 0;
-    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
     crash.number = pye_capture_number(PYE_CAPTURE_CRASH);
+    python_enable = pye_replace("faulthandler", "enable", &enable_definition);
+    PyObject *faulthandler = python_enable == NULL ? NULL : PyImport_ImportModule("faulthandler");
     if (faulthandler != NULL && is_enabled(faulthandler)) {
-        none = PyObject_CallMethod(faulthandler, "enable", "i", crash.number);
-        for (size_t i = 0; none != NULL && i < FATAL; i++)
-            go_in_front(i);
+        PyObject *none = PyObject_CallMethod(faulthandler, "enable", NULL);
+        Py_XDECREF(none);
     }
     Py_XDECREF(faulthandler);
-    Py_XDECREF(none);
     return PyErr_Occurred() == NULL ? 0 : -1;
 }

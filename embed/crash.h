@@ -2,8 +2,8 @@
  *
  * faulthandler's handler for a fatal signal stands between two of ours. The one in front opens the memory that it writes
  * to. It puts back what it found when it was enabled, writes, and raises the signal again: so the one behind comes next,
- * also when the writing itself crashes, and sends what is there. Where the program disables or enables faulthandler by
- * itself, ours have no part in it any more. */
+ * also when the writing itself crashes, and sends what is there. Where the program disables faulthandler, or enables it
+ * with a file of its own, ours have no part in it any more. */
 #ifndef PYE_CRASH_H
 #define PYE_CRASH_H
 

@@ -292,7 +292,7 @@ def test_crash_by_stack_overflow():
 
 
 def test_the_program_is_in_charge_of_faulthandler():
-    """Switched off it is silent; enabled by the program it writes text, to where the program says."""
+    """Switched off it is silent; where the program enables it with stderr it is an entry, with another file it is text."""
     crash = "\nctypes.string_at(0)"
     off = pyentry(JSON, "-c", "import ctypes, faulthandler; faulthandler.disable()" + crash, preexec_fn=no_core)
     assert (off.returncode, off.stderr) == (-signal.SIGSEGV, b"")
@@ -301,8 +301,15 @@ def test_the_program_is_in_charge_of_faulthandler():
     own = pyentry(JSON, "-c", "import ctypes, faulthandler, sys; faulthandler.enable(file=sys.stdout)" + crash,
                   preexec_fn=no_core)
     assert own.stdout.startswith(b"Fatal Python error") and (own.returncode, own.stderr) == (-signal.SIGSEGV, b"")
-    again = "import ctypes, faulthandler; faulthandler.disable(); faulthandler.enable()" + crash
-    assert pyentry(JSON, "-c", again, preexec_fn=no_core).stderr.startswith(b"Fatal Python error")
+    for calls in ("enable()", "enable(); faulthandler.enable()", "disable(); faulthandler.enable()",
+                  "enable(file=sys.stdout); faulthandler.enable(file=sys.stderr)", "enable(sys.stderr, False)"):
+        again = pyentry(JSON, "-c", f"import ctypes, faulthandler, sys; faulthandler.{calls}" + crash, preexec_fn=no_core)
+        assert again.returncode == -signal.SIGSEGV
+        assert entry(again.stderr)["message"].startswith("Fatal Python error: Segmentation fault"), calls
+    code = "import faulthandler\nprint(faulthandler.is_enabled())\ntry: faulthandler.enable(1, 2, 3, 4, 5)\n" \
+           "except TypeError: print('TypeError')\nfaulthandler.enable(all_threads=False); print(faulthandler.enable.__name__)"
+    done = pyentry(JSON, "-c", code)
+    assert (done.stdout, done.stderr) == (b"True\nTypeError\nenable\n", b"")
 
 
 def test_a_crash_without_descriptors():
