@@ -6,7 +6,6 @@
 #include "launcher/supervise.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <link.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -111,16 +110,6 @@ static void look_at_python(struct pye_info *info, const char *name)
 
 /* --- the process --- */
 
-static void name_first_process(char *out)
-{
-    int fd = open("/proc/1/comm", O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? 0 : read(fd, out, PYE_COMM_BYTES - 1);
-    if (fd >= 0)
-        close(fd);
-    out[length < 0 ? 0 : length] = '\0';
-    out[strcspn(out, "\n")] = '\0';
-}
-
 static void look_at_process(struct pye_info *info)
 {
     bool first = (info->process.pid = getpid()) == 1;
@@ -133,7 +122,9 @@ static void look_at_process(struct pye_info *info)
     if (!pye_proc_is_ours())
         warn(info, "there is no /proc of this PID namespace: limits, and what Python leaves behind, cannot be seen");
     else if (!first)
-        name_first_process(info->process.first);
+        pye_first_process(info->process.first);
+    if (pye_is_shell(info->process.first))
+        warn(info, "process 1 is a shell, which does not pass SIGTERM on: at a stop the Python below it is killed");
     if (first && !info->process.init)
         warn(info, "process 1 without an init: nobody reaps the processes that Python's children leave");
 }

@@ -5,6 +5,7 @@
 #include "launcher/limits.h"
 #include "launcher/options.h"
 #include "launcher/platform.h"
+#include "launcher/shell.h"
 #include "launcher/streams.h"
 
 #include <limits.h>
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-enum { PYE_WARNINGS = 24, PYE_WARNING_BYTES = 400, PYE_COMM_BYTES = 32 };
+enum { PYE_WARNINGS = 24, PYE_WARNING_BYTES = 400 };
 
 struct pye_info {
     const struct pye_options *options;

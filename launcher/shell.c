@@ -3,35 +3,35 @@
 #include "launcher/log.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
-/* TASK_COMM_LEN, the newline and the end included. */
-enum { COMM_BYTES = 17 };
-
-static bool is_shell(const char *comm)
+bool pye_is_shell(const char *name)
 {
     static const char *const shells[] = {"sh", "dash", "bash", "ash", "busybox", "ksh", "mksh", "zsh"};
-    size_t length = strcspn(comm, "\n");
     for (size_t i = 0; i < sizeof shells / sizeof *shells; i++) {
-        if (strlen(shells[i]) == length && strncmp(comm, shells[i], length) == 0)
+        if (strcmp(shells[i], name) == 0)
             return true;
     }
     return false;
 }
 
+void pye_first_process(char name[PYE_COMM_BYTES])
+{
+    int fd = open("/proc/1/comm", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, name, PYE_COMM_BYTES - 1);
+    if (fd >= 0)
+        close(fd);
+    name[length > 0 ? length : 0] = '\0';
+    name[strcspn(name, "\n")] = '\0';
+}
+
 static bool shell_is_first(void)
 {
-    char comm[COMM_BYTES];
-    int fd = open("/proc/1/comm", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    ssize_t length = read(fd, comm, sizeof comm - 1);
-    close(fd);
-    comm[length > 0 ? length : 0] = '\0';
-    return is_shell(comm);
+    char name[PYE_COMM_BYTES];
+    pye_first_process(name);
+    return pye_is_shell(name);
 }
 
 void pye_warn_of_shell(void)

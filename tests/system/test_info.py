@@ -33,9 +33,10 @@ for path in /* /.[!.]*; do
 done
 mkdir "$root/run"
 cd "$root" && eval "$MAKE"
-chroot "$root" "$@"
+exec chroot "$root" "$@"
 """
 HIDE_SYS = "umount -R -l /sys 2>/dev/null || mount -t tmpfs none /sys; "
+AND_RUN = 'exec "$@"'
 
 
 def environment(**changes):
@@ -56,10 +57,16 @@ def text(*args, env=None, **options):
     return done.stdout.decode()
 
 
+def in_mount_namespace():
+    """The command whose mounts are its own, but not its processes."""
+    return [word for word in in_pid_namespace() if word not in ("--pid", "--fork", "--kill-child", "--mount-proc")] + \
+        ["--mount"]
+
+
 def bare(tmp_path, argv, make="", **options):
-    """Run as a child of a shell below a bare root, in namespaces of its own; make is run in that root first."""
+    """Run below a bare root, in a mount namespace of its own; make is run in that root first."""
     env = options.pop("env", environment())
-    return run([*in_pid_namespace(), "sh", "-euc", BARE, "sh", str(tmp_path), *argv], env={**env, "MAKE": make}, **options)
+    return run([*in_mount_namespace(), "sh", "-euc", BARE, "sh", str(tmp_path), *argv], env={**env, "MAKE": make}, **options)
 
 
 ### The examples in the docs
@@ -96,7 +103,7 @@ def run_example(number, tmp_path):
     given = dict(word.split("=") for word in EXAMPLES[number][0].split() if "=" in word)
     options["env"] = environment(**given)
     hide = HIDE_SYS if number == 4 else ""
-    return run([*in_pid_namespace(), "sh", "-c", hide + '"$@"; exit $?', "sh", PYENTRY, "--info"], **options)
+    return run([*in_mount_namespace(), "sh", "-c", hide + AND_RUN, "sh", PYENTRY, "--info"], **options)
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
@@ -229,7 +236,7 @@ def test_containers(make, variables, expected, tmp_path):
 def test_the_first_generation(hide):
     """No /sys/fs/cgroup, not process 1: everything works, with the host's count, and --info says so."""
     def below(*args):
-        return run([*in_pid_namespace(), "sh", "-c", hide + '"$@"; exit $?', "sh", PYENTRY, *args], env=environment(**CLOUD))
+        return run([*in_mount_namespace(), "sh", "-c", hide + AND_RUN, "sh", PYENTRY, *args], env=environment(**CLOUD))
 
     found = json.loads(below("--info", "--json").stdout)
     assert found["platform"]["generation"] == 1 and not found["process"]["init"] and found["warnings"] == []
@@ -237,7 +244,7 @@ def test_the_first_generation(hide):
     assert found["cpus"]["limit"] == len(os.sched_getaffinity(0))
     code = "import os, signal\nprint(os.cpu_count())\ntry: os.kill(os.getpid(), signal.SIGTERM)\nfinally: print('bye')"
     done = below("-c", code)
-    assert done.stdout.decode() == f"{found['cpus']['limit']}\nbye\n" and done.returncode == 128 + signal.SIGTERM
+    assert done.stdout.decode() == f"{found['cpus']['limit']}\nbye\n" and done.returncode == -signal.SIGTERM
     assert json.loads(below("-c", "1/0").stderr)["serviceContext"]["service"] == "shop"
 
 
@@ -363,8 +370,10 @@ def test_warnings():
     assert seen("--stop-report=10s", "--stop-timeout=15s", env=CLOUD) == ["--stop-report comes too late",
                                                                           "--stop-timeout comes too late"]
     assert seen("--stop-report=9s", "--stop-timeout=0", env=CLOUD) == []
-    done = run([*in_pid_namespace(), PYENTRY, "--init=never", "--info", "--json"], env=environment())
-    assert json.loads(done.stdout)["warnings"][0].startswith("process 1 without an init")
+    for command, first in (([PYENTRY, "--init=never"], "process 1 without an init"),
+                           (["sh", "-c", '"$@"; exit $?', "sh", PYENTRY], "process 1 is a shell, which does not pass SIGTERM on")):
+        done = run([*in_pid_namespace(), *command, "--info", "--json"], env=environment())
+        assert [warning.split(":")[0] for warning in json.loads(done.stdout)["warnings"]] == [first]
 
 
 def test_more_warnings_than_there_is_room_for():
