@@ -195,16 +195,15 @@ bool pye_cgroup_up(struct pye_cgroup *group)
 
 /* --- files --- */
 
-/* The text of a file, up to room - 1 bytes. */
-static bool read_text(const char *root, const char *path, char *text, size_t room)
+/* The text of a file, up to room - 1 bytes. The buffers here are small: a thread may have a stack of 32 KB. */
+static bool read_text(const char *root, const char *directory, const char *file, char *text, size_t room)
 {
-    char full[2 * PATH_MAX];
+    char path[PATH_MAX + NAME_MAX];
     size_t length = 0;
     ssize_t got = -1;
-    text[0] = '\0';
-    if ((size_t)snprintf(full, sizeof full, "%s%s", root, path) >= sizeof full)
+    if ((size_t)snprintf(path, sizeof path, "%s%s/%s", root, directory, file) >= sizeof path)
         return false;
-    int fd = open(full, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     while (length < room - 1 && (got = read(fd, text + length, room - 1 - length)) > 0)
@@ -215,10 +214,10 @@ static bool read_text(const char *root, const char *path, char *text, size_t roo
 }
 
 /* A list in /proc; of one that is too long the whole lines. */
-static char *read_list(const char *root, const char *path)
+static char *read_list(const char *root, const char *file)
 {
     char *text = malloc(PYE_CGROUP_LIST_BYTES);
-    if (text == NULL || !read_text(root, path, text, PYE_CGROUP_LIST_BYTES)) {
+    if (text == NULL || !read_text(root, "/proc/self", file, text, PYE_CGROUP_LIST_BYTES)) {
         free(text);
         return NULL;
     }
@@ -230,8 +229,8 @@ static char *read_list(const char *root, const char *path)
 
 bool pye_cgroup_open(struct pye_cgroup_lists *lists, const char *root)
 {
-    lists->groups = read_list(root, "/proc/self/cgroup");
-    lists->mounts = lists->groups == NULL ? NULL : read_list(root, "/proc/self/mountinfo");
+    lists->groups = read_list(root, "cgroup");
+    lists->mounts = lists->groups == NULL ? NULL : read_list(root, "mountinfo");
     return lists->mounts != NULL;
 }
 
@@ -243,26 +242,23 @@ void pye_cgroup_close(struct pye_cgroup_lists *lists)
 
 bool pye_cgroup_read(const char *root, const struct pye_cgroup *group, const char *file, char *text)
 {
-    char path[PATH_MAX + NAME_MAX];
-    return (size_t)snprintf(path, sizeof path, "%s/%s", group->directory, file) < sizeof path
-           && read_text(root, path, text, PYE_CGROUP_FILE_BYTES);
+    return read_text(root, group->directory, file, text, PYE_CGROUP_FILE_BYTES);
 }
 
-bool pye_cgroup_climb(const char *root, const struct pye_cgroup *from, pye_cgroup_reader *read, struct pye_limit *least)
+bool pye_cgroup_climb(const char *root, struct pye_cgroup *group, pye_cgroup_reader *read, struct pye_limit *least)
 {
-    struct pye_cgroup group = *from;
     bool any = false;
     do {
         int64_t value;
         const char *file;
-        if (!read(root, &group, &value, &file))
+        if (!read(root, group, &value, &file))
             continue;
         any = true;
         if (value == PYE_NO_LIMIT || (least->value != PYE_NO_LIMIT && value >= least->value))
             continue;
         least->value = value;
-        snprintf(least->source, sizeof least->source, "%s/%s", group.directory, file);
-    } while (pye_cgroup_up(&group));
+        snprintf(least->source, sizeof least->source, "%s/%s", group->directory, file);
+    } while (pye_cgroup_up(group));
     return any;
 }
 

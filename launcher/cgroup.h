@@ -10,7 +10,7 @@
 
 enum {
     PYE_CGROUP_LIST_BYTES = 64 * 1024, /* of the two files in /proc: lines behind that are not read */
-    PYE_CGROUP_FILE_BYTES = 4096       /* of a group's file */
+    PYE_CGROUP_FILE_BYTES = 512        /* of a group's file */
 };
 
 /* The texts of the two files in /proc. */
@@ -44,9 +44,9 @@ bool pye_cgroup_read(const char *root, const struct pye_cgroup *group, const cha
  * stands. */
 typedef bool pye_cgroup_reader(const char *root, const struct pye_cgroup *group, int64_t *value, const char **file);
 
-/* Lowers least to the least value of the group and of all that are visible above it. False where not one could be
- * read. */
-bool pye_cgroup_climb(const char *root, const struct pye_cgroup *from, pye_cgroup_reader *read, struct pye_limit *least);
+/* Lowers least to the least value of the group and of all that are visible above it, and leaves group at the topmost. False
+ * where not one could be read. */
+bool pye_cgroup_climb(const char *root, struct pye_cgroup *group, pye_cgroup_reader *read, struct pye_limit *least);
 
 /* The least over every mount; else likewise. */
 bool pye_cgroup_least(const char *root, const char *controller, pye_cgroup_reader *read, struct pye_limit *least);

@@ -31,7 +31,8 @@ bool pye_memory_group_find(struct pye_cgroup *group)
 void pye_memory_state_read(const struct pye_cgroup *group, struct pye_memory_state *state)
 {
     struct pye_limit limit = {.value = PYE_NO_LIMIT};
-    pye_cgroup_climb("", group, pye_memory_read_limit, &limit);
+    struct pye_cgroup above = *group;
+    pye_cgroup_climb("", &above, pye_memory_read_limit, &limit);
     state->oom_kills = pye_memory_oom_kills(group);
     state->limit = limit.value;
     state->peak = counter(group, group->unified ? "memory.peak" : "memory.max_usage_in_bytes", NULL);

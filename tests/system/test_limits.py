@@ -123,6 +123,14 @@ def test_out_of_sight():
         assert value_of(pyentry("-c", code, preexec_fn=inside(group))) == 1
 
 
+def test_a_small_stack():
+    """A thread with the smallest stack that Python allows can ask as well."""
+    code = ("import os, pyentry, threading\nthreading.stack_size(32768)\n"
+            "def ask(): print([os.cpu_count(), pyentry.limits.cpus])\nthreading.Thread(target=ask).start()")
+    with groups("cpu", quota(None), quota(1), quota(None)) as group:
+        assert value_of(pyentry("-c", code, preexec_fn=inside(group))) == [1, 1]
+
+
 def test_as_python_without_limits():
     """Where nothing limits the process, every count is python's, and so is what help() and pydoc show of it."""
     code = ("import os, inspect; print(os.cpu_count(), getattr(os, 'process_cpu_count', int)(), "
