@@ -36,7 +36,7 @@ bool pye_ready(int fd, short events, int64_t deadline)
     int ready;
     do {
         int64_t left = deadline - pye_milliseconds();
-        ready = poll(&poll_fd, fd >= 0, left > 0 ? (int)left : 0);
+        ready = poll(&poll_fd, 1, left > 0 ? (int)left : 0);
     } while (ready < 0 && errno == EINTR);
     return ready != 0;
 }

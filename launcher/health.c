@@ -31,12 +31,6 @@ struct check {
     char why[WHY_BYTES];
 };
 
-static bool fail(struct check *check, const char *why)
-{
-    snprintf(check->why, sizeof check->why, "%s", why);
-    return false;
-}
-
 /* --- the conversation --- */
 
 static bool send_request(struct check *check, int fd)
@@ -56,23 +50,25 @@ static bool send_request(struct check *check, int fd)
             sent += more;
         else if (errno == EPIPE || errno == ECONNRESET)
             return true; /* it may have answered before it hung up */
-        else if (errno != EINTR && (errno != EAGAIN || !pye_ready(fd, POLLOUT, check->patience.deadline)))
-            return fail(check, "the request could not be sent");
+        else if (errno != EINTR && (errno != EAGAIN || !pye_ready(fd, POLLOUT, check->patience.deadline))) {
+            snprintf(check->why, sizeof check->why, "the request could not be sent: %s", strerror(errno));
+            return false;
+        }
     }
     return true;
 }
 
-/* Why no whole header came; a length of 0 is the end of the connection. */
-static bool incomplete(struct check *check, const struct pye_response *response, ssize_t length)
+/* Why no whole header came; an error of 0 is the end of the connection. */
+static bool incomplete(struct check *check, const struct pye_response *response, int error)
 {
     const char *when = response->seen == 0 ? "before it answered" : "within the header of its answer";
-    if (length == 0)
+    if (error == 0)
         snprintf(check->why, sizeof check->why, "the server closed the connection %s", when);
-    else if (errno == ETIMEDOUT || errno == EAGAIN)
+    else if (error == ETIMEDOUT)
         snprintf(check->why, sizeof check->why, "%s within %s",
                  response->seen == 0 ? "no answer" : "the header of the answer did not end", check->patience.text);
     else
-        snprintf(check->why, sizeof check->why, "%s %s", strerror(errno), when);
+        snprintf(check->why, sizeof check->why, "%s %s", strerror(error), when);
     return false;
 }
 
@@ -110,14 +106,13 @@ static bool read_answer(struct check *check, int fd)
     struct pye_response response = {.status = 0};
     char bytes[READ_BYTES];
     for (;;) {
-        ssize_t length = -1;
-        errno = ETIMEDOUT;
-        if (pye_ready(fd, POLLIN, check->patience.deadline))
-            length = recv(fd, bytes, sizeof bytes, 0);
-        if (length < 0 && errno == EINTR)
+        if (!pye_ready(fd, POLLIN, check->patience.deadline))
+            return incomplete(check, &response, ETIMEDOUT);
+        ssize_t length = recv(fd, bytes, sizeof bytes, 0);
+        if (length < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (length <= 0)
-            return incomplete(check, &response, length);
+            return incomplete(check, &response, length < 0 ? errno : 0);
         enum pye_answer answer = pye_response_feed(&response, bytes, (size_t)length);
         if (answer == PYE_ANSWER_COMPLETE)
             hear_out(fd, check->patience.deadline);
@@ -129,8 +124,10 @@ static bool read_answer(struct check *check, int fd)
 static bool is_healthy(struct check *check)
 {
     const char *wrong = pye_url_parse(check->url, &check->parsed);
-    if (wrong != NULL)
-        return fail(check, wrong);
+    if (wrong != NULL) {
+        snprintf(check->why, sizeof check->why, "%s", wrong);
+        return false;
+    }
     int fd = pye_connect(&check->parsed, &check->patience, check->why, sizeof check->why);
     if (fd < 0)
         return false;

@@ -175,7 +175,7 @@ WELL = {
     "399": says(b"HTTP/1.1 399 \r\n\r\n"),
     "a redirect": says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"),
     "byte by byte": says(*DRIP),
-    "interim answers first": says(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 \r\nLink: x\r\n\r\n", OK, pause=0.01),
+    "interim answers first": says(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 \r\nA: b\r\n\r\n", OK, pause=0.01),
     "an endless body": says_forever(OK, b"x" * 65536),
     "a body that never comes": lambda server, connection: (connection.sendall(OK[:-2]), server.over.wait(EVER)),
     "an answer before the request": answers_before_the_request,
@@ -382,7 +382,7 @@ def test_as_pid_one(pid_one):
     """As a container's only process it is no init: the check itself is done."""
     with Server(says(OK)) as server:
         healthy(run([*pid_one, PYENTRY, "--healthcheck", server.url]))
-        assert "no connection" in unhealthy(run([*pid_one, PYENTRY, "--healthcheck", f"http://127.0.0.1:{free_port()}"]))
+    assert "no connection" in unhealthy(run([*pid_one, PYENTRY, "--healthcheck", server.url]))
 
 
 # --- names ---
@@ -414,6 +414,9 @@ def test_names(names):
     why = unhealthy(names(PYENTRY, "--healthcheck", "--timeout", SOON, "http://nobody.example/"))
     assert why.endswith(f"the look-up of the name has no answer within {SOON}")
     assert "no address" in unhealthy(check("http://..../"))
+    no_thread = ["strace", "-qq", "-o", os.devnull, "-e", "inject=?clone3,clone:error=EAGAIN"]
+    done = run([*no_thread, PYENTRY, "--healthcheck", "http://nobody.example/"])
+    assert unhealthy(done).endswith("the name cannot be looked up: Resource temporarily unavailable")
 
 
 # --- real servers ---
