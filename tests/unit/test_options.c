@@ -44,7 +44,8 @@ static enum pye_action read_line(char *first, ...)
 
 static int clean(void **state)
 {
-    static const char *const names[] = {"INIT", "FORWARD", "SIGNAL_MAP", "STOP_REPORT", "TERM_STATUS", "FAULTHANDLER"};
+    static const char *const names[] = {"INIT", "FORWARD", "SIGNAL_MAP", "STOP_REPORT", "TERM_STATUS", "FAULTHANDLER",
+                                        "CPUS", "LOG_FORMAT"};
     char variable[64] = "PYENTRY_";
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -163,13 +164,49 @@ static void help_and_version(void **state)
     assert_int_equal(READ((char *)"app.py", (char *)"--help"), PYE_RUN);
 }
 
+/* Where each value comes from, as --info tells it. */
+static void reports(void **state)
+{
+    struct pye_option_report report;
+    size_t seen = 0;
+    (void)state;
+    setenv("PYENTRY_TERM_STATUS", "7", 1);
+    setenv("PYENTRY_FORWARD", "nobody", 1);
+    setenv("PYENTRY_CPUS", "", 1);
+    assert_int_equal(READ((char *)"--stop-report=2s", (char *)"--info", (char *)"--json"), PYE_INFO);
+    assert_string_equal(arguments[1], "--json");
+    assert_int_equal(options.python.term_status, PYE_BY_SIGNAL);
+    pye_options_take_environment(&options);
+    assert_int_equal(options.python.term_status, 7);
+    assert_int_equal(options.python.forward, PYE_FORWARD_AUTO);
+    for (size_t i = 0; pye_options_report(&options, i, &report); i++) {
+        if (strcmp(report.name, "stop-report") == 0) {
+            assert_string_equal(report.value, "2s");
+            assert_string_equal(report.variable, "PYENTRY_STOP_REPORT");
+            assert_int_equal(report.from, PYE_FROM_COMMAND_LINE);
+        } else if (strcmp(report.name, "term-status") == 0) {
+            assert_string_equal(report.value, "7");
+            assert_int_equal(report.from, PYE_FROM_VARIABLE);
+        } else if (strcmp(report.name, "forward") == 0) {
+            assert_non_null(report.takes);
+            assert_int_equal(report.from, PYE_FROM_VARIABLE);
+            continue;
+        } else {
+            assert_int_equal(report.from, PYE_FROM_DEFAULT);
+        }
+        assert_null(report.takes);
+        seen++;
+    }
+    assert_true(seen > 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(defaults, clean),          cmocka_unit_test_setup(taken_out, clean),
         cmocka_unit_test_setup(command_line_wins, clean), cmocka_unit_test_setup(bad_values, clean),
         cmocka_unit_test_setup(left_to_python, clean),    cmocka_unit_test_setup(commands, clean),
-        cmocka_unit_test_setup(help_and_version, clean),
+        cmocka_unit_test_setup(help_and_version, clean),  cmocka_unit_test_setup(reports, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
