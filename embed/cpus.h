@@ -1,5 +1,5 @@
-/* os.cpu_count() and os.process_cpu_count() say what the container leaves, and the libraries that count CPUs themselves are
- * told. */
+/* os.cpu_count() and os.process_cpu_count() say what the container leaves, and the libraries that count CPUs
+ * themselves are told. */
 #ifndef PYE_CPUS_H
 #define PYE_CPUS_H
 

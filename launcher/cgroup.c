@@ -89,8 +89,8 @@ int64_t pye_parse_counter(const char *text, const char *key)
 
 /* --- where the group is --- */
 
-/* The path of the hierarchy with this controller, or of version 2 for NULL, as /proc/self/cgroup has it: no escapes, and it
- * may hold colons of its own. */
+/* The path of the hierarchy with this controller, or of version 2 for NULL, as /proc/self/cgroup has it: no escapes,
+ * and it may hold colons of its own. */
 static bool find_path(const char *groups, const char *controller, struct span *path)
 {
     struct span number, controllers;

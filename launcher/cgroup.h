@@ -18,7 +18,8 @@ struct pye_cgroup_lists {
     char *groups, *mounts;
 };
 
-/* False where they cannot be had. pye_cgroup_close in any case. Every path is looked up below root: "", but for tests. */
+/* False where they cannot be had. pye_cgroup_close in any case. Every path is looked up below root: "", but for
+ * tests. */
 bool pye_cgroup_open(struct pye_cgroup_lists *lists, const char *root);
 void pye_cgroup_close(struct pye_cgroup_lists *lists);
 
@@ -44,8 +45,8 @@ bool pye_cgroup_read(const char *root, const struct pye_cgroup *group, const cha
  * stands. */
 typedef bool pye_cgroup_reader(const char *root, const struct pye_cgroup *group, int64_t *value, const char **file);
 
-/* Lowers least to the least value of the group and of all that are visible above it, and leaves group at the topmost. False
- * where not one could be read. */
+/* Lowers least to the least value of the group and of all that are visible above it, and leaves group at the topmost.
+ * False where not one could be read. */
 bool pye_cgroup_climb(const char *root, struct pye_cgroup *group, pye_cgroup_reader *read, struct pye_limit *least);
 
 /* The least over every mount; else likewise. */

@@ -38,8 +38,8 @@ int pye_cpus_affinity(void);
 /* The least CPU quota, in CPUs, rounded up. False, and untouched, where none of the files could be read. */
 bool pye_cpus_quota(const char *root, struct pye_limit *quota);
 
-/* What os.cpu_count() says where nobody asked for a count: the least of the host's, the affinity mask's and the quota. The
- * quota is read again where that can be; where it cannot (after chroot), what it holds counts. */
+/* What os.cpu_count() says where nobody asked for a count: the least of the host's, the affinity mask's and the quota.
+ * The quota is read again where that can be; where it cannot (after chroot), what it holds counts. */
 void pye_cpus_count(struct pye_limit *quota, struct pye_limit *count);
 
 /* The memory limit in bytes. */

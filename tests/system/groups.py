@@ -25,7 +25,7 @@ def top_of(controller):
 
 @contextlib.contextmanager
 def groups(controller, *settings):
-    """Nested groups, each with its {file: value}; gives the innermost directory. Their names have a space and a colon."""
+    """Nested groups, each with its {file: value}; gives the innermost directory. The names have a space and a colon."""
     directory, made = top_of(controller), []
     try:
         for number, files in enumerate(settings):

@@ -225,7 +225,8 @@ def seen(*options, group=None, code=SEEN, **variables):
 
 
 def test_variables():
-    """Below a quota the libraries' variables are set, also for children; without one, or with a wide one, they are not."""
+    """Below a quota the libraries' variables are set, also for children; without one, or with a wide one, they are not.
+    """
     needs(2)
     child = f"import os, subprocess, sys; sys.exit(subprocess.call([{PYTHON!r}, '-c', {SEEN!r}]))"
     with groups("cpu", quota(0.5)) as group:
@@ -257,7 +258,7 @@ THREADS = "import numpy, os; print(len(os.listdir('/proc/self/task')))"
 
 
 def test_numpy():
-    """numpy's library starts one thread below a quota of one, as many as under python without, and what the user says."""
+    """numpy's library starts one thread below a quota of one, as many as python without, and what the user says."""
     needs(2)
     plain = stock("-c", THREADS)
     if plain.returncode != 0:
@@ -331,10 +332,12 @@ def test_limits_without_limits():
     for options, variables, word in ((["--cpus=3"], {}, "--cpus"), (["-X", "cpu_count=3"], {}, "-X cpu_count"),
                                      ([], {"PYTHON_CPU_COUNT": "3"}, "PYTHON_CPU_COUNT")):
         assert seen(*options, code=LIMITS, **variables)[:2] == [3, word]
-    assert value_of(pyentry("-c", LIMITS, preexec_fn=on_one_cpu))[:2] == [1, "affinity" if os.cpu_count() > 1 else "host"]
+    few = value_of(pyentry("-c", LIMITS, preexec_fn=on_one_cpu))[:2]
+    assert few == [1, "affinity" if os.cpu_count() > 1 else "host"]
 
 
 def test_limits_are_lazy():
     """Nothing is looked up by the import; a wrong name is an AttributeError."""
-    code = "import pyentry; assert 'limits' not in vars(pyentry)\ntry: pyentry.nothing\nexcept AttributeError as e: print(e)"
+    code = ("import pyentry; assert 'limits' not in vars(pyentry)\n"
+            "try: pyentry.nothing\nexcept AttributeError as error: print(error)")
     assert pyentry("-c", code).stdout == b"module 'pyentry' has no attribute 'nothing'\n"

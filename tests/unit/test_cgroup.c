@@ -158,7 +158,8 @@ static void truncated_and_damaged(void **state)
 /* Names that are too long are not cut: no group is found rather than another. */
 static void long_names(void **state)
 {
-    static const size_t lengths[] = {PATH_MAX - 40, PATH_MAX - 4, PATH_MAX - 3, PATH_MAX - 1, PATH_MAX, (size_t)3 * PATH_MAX};
+    static const size_t lengths[] = {PATH_MAX - 40, PATH_MAX - 4, PATH_MAX - 3,
+                                     PATH_MAX - 1,  PATH_MAX,     (size_t)3 * PATH_MAX};
     struct pye_cgroup group;
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {

@@ -256,8 +256,9 @@ static void cfs_quota_texts(void **state)
         int64_t cpus;
     } cases[] = {
         {"-1\n", "100000\n", PYE_NO_LIMIT}, {"-1\n", "", PYE_NO_LIMIT}, {"100000\n", "100000\n", 1},
-        {"150000\n", "100000\n", 2}, {"25000\n", "100000\n", 1}, {"100000\n", "0\n", NONSENSE}, {"0\n", "100000\n", NONSENSE},
-        {"100000\n", "", NONSENSE}, {"", "100000\n", NONSENSE}, {"x\n", "100000\n", NONSENSE},
+        {"150000\n", "100000\n", 2}, {"25000\n", "100000\n", 1}, {"100000\n", "0\n", NONSENSE},
+        {"0\n", "100000\n", NONSENSE}, {"100000\n", "", NONSENSE},
+        {"", "100000\n", NONSENSE}, {"x\n", "100000\n", NONSENSE},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
