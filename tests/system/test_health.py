@@ -78,7 +78,7 @@ class Server:
         while b"\r\n\r\n" not in data:
             piece = connection.recv(65536)
             if not piece:
-                break
+                return
             data += piece
         self.requests.append(data.decode("latin-1"))
 
@@ -308,6 +308,15 @@ def test_wrong_usage():
     for args, done in zip(WRONG, gather(lambda args: check(*args), WRONG)):
         why = unhealthy(done)
         assert len(why) > 20 and len(done.stderr) <= 4096, (args, why)
+
+
+def test_nobody_reads_the_line():
+    """The status stands."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as gone:
+        assert check("unix:/nowhere", stderr=gone).returncode == 1
+    assert run(["sh", "-c", '"$0" --healthcheck unix:/nowhere 2>&-', PYENTRY]).returncode == 1
 
 
 def test_tls_is_refused():
