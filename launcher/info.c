@@ -184,21 +184,26 @@ static void check_values(struct pye_info *info)
     }
 }
 
-static bool is_option(const struct pye_info *info, const char *entry)
+static bool sets(const char *entry, const char *variable)
+{
+    size_t length = strlen(variable);
+    return strncmp(entry, variable, length) == 0 && entry[length] == '=';
+}
+
+static bool is_ours(const struct pye_info *info, const char *entry)
 {
     struct pye_option_report report;
     for (size_t i = 0; pye_options_report(info->options, i, &report); i++) {
-        size_t length = strlen(report.variable);
-        if (strncmp(entry, report.variable, length) == 0 && entry[length] == '=')
+        if (sets(entry, report.variable))
             return true;
     }
-    return false;
+    return sets(entry, PYE_SUPERVISED);
 }
 
 static void check_names(struct pye_info *info)
 {
     for (char **entry = environ; *entry != NULL; entry++) {
-        if (strncmp(*entry, "PYENTRY_", strlen("PYENTRY_")) == 0 && !is_option(info, *entry))
+        if (strncmp(*entry, "PYENTRY_", strlen("PYENTRY_")) == 0 && !is_ours(info, *entry))
             warn(info, "%.*s is no variable of pyentry's, and does nothing", (int)strcspn(*entry, "="), *entry);
     }
 }

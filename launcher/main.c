@@ -43,6 +43,7 @@ int main(int argc, char **argv)
     pye_warn_of_shell();
     if (pye_supervises(&options) && !pye_supervise(&options))
         return EXIT_FAILURE;
+    pye_supervise_again(&options);
     pye_children_note(); /* anew, where this is the init's child */
     pye_signals_configure(&options.python);
     return pye_run_python(argc, argv, &options.python);

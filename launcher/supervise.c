@@ -8,15 +8,20 @@
 #include "launcher/stop.h"
 #include "launcher/sweep.h"
 #include "launcher/terminal.h"
+#include "launcher/values.h"
 #include "launcher/verdict.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { PID_DIGITS = 12 };
 
 static struct {
     const struct pye_options *options;
@@ -55,6 +60,15 @@ static void give_back_signals(const struct received *received)
     sigprocmask(SIG_SETMASK, &received->mask, NULL);
 }
 
+/* It keeps the time, rewrites the signals and reaches the group. */
+static void leave_to_init(struct pye_options *options)
+{
+    options->python.supervised = true;
+    pye_signal_map_clear(&options->python.signal_map);
+    if (options->python.forward == PYE_FORWARD_GROUP)
+        options->python.forward = PYE_FORWARD_MAIN;
+}
+
 static void become_python(const struct received *received, struct pye_options *options)
 {
     if (received->parent != 1) {
@@ -66,11 +80,10 @@ static void become_python(const struct received *received, struct pye_options *o
     pye_terminal_forget(&init.terminal);
     pye_rewrite_listen_pid(received->parent);
     unsetenv("PYENTRY_INIT"); /* one init is enough for all that Python starts */
-    /* The parent keeps the time, rewrites the signals and reaches the group. */
-    options->python.supervised = true;
-    pye_signal_map_clear(&options->python.signal_map);
-    if (options->python.forward == PYE_FORWARD_GROUP)
-        options->python.forward = PYE_FORWARD_MAIN;
+    char pid[PID_DIGITS];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    setenv(PYE_SUPERVISED, pid, 1);
+    leave_to_init(options);
     give_back_signals(received);
 }
 
@@ -243,4 +256,12 @@ bool pye_supervise(struct pye_options *options)
     pye_let_go(init.terminal.fd);
     watch();
     leave();
+}
+
+void pye_supervise_again(struct pye_options *options)
+{
+    const char *supervised = getenv(PYE_SUPERVISED);
+    long pid;
+    if (supervised != NULL && pye_parse_number(supervised, 1, INT_MAX, &pid) && pid == getpid())
+        leave_to_init(options);
 }

@@ -7,6 +7,9 @@
 
 #include "launcher/options.h"
 
+/* The PID of the Python that is supervised. */
+#define PYE_SUPERVISED "PYENTRY_SUPERVISED"
+
 /* Whether Python is to be supervised from this process. */
 bool pye_supervises(const struct pye_options *options);
 
@@ -14,5 +17,8 @@ bool pye_supervises(const struct pye_options *options);
  * inside until the end, and leaves the process. Returns in the parent, with a line printed, only when there is no
  * child: false. */
 bool pye_supervise(struct pye_options *options);
+
+/* A supervised Python may execute itself anew, as reloaders do: the settings for it, too, where this is that one. */
+void pye_supervise_again(struct pye_options *options);
 
 #endif

@@ -138,6 +138,41 @@ def test_a_mapped_sigterm_starts_the_clock(mode):
         assert (child.wait(), child.out.all(), child.err.all()) == (0, b"ready\n", b"")
 
 
+def test_the_init_alone_rewrites_and_forwards(mode, tmp_path):
+    """A program that executed itself again: a swapped pair of signals is not swapped back, a child hears SIGTERM once."""
+    file = tmp_path / "again.py"
+    file.write_text("""
+import os, signal, sys, time
+if len(sys.argv) == 1:
+    os.execv(sys.executable, [sys.executable, __file__, "again"])
+heard = []
+for signum in signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP:
+    signal.signal(signum, lambda signum, frame: heard.append(signum))
+child = os.fork()
+if child == 0:
+    signal.signal(signal.SIGTERM, lambda signum, frame: os.write(1, b"told\\n"))
+    os.write(1, b"ready\\n")
+    while signal.SIGHUP not in heard:
+        time.sleep(0.01)
+    os._exit(0)
+try:
+    while signal.SIGUSR2 not in heard:
+        time.sleep(0.01)
+    print("heard", *map(int, heard))
+    time.sleep(600)
+finally:
+    os.kill(child, signal.SIGHUP)
+    os.waitpid(child, 0)
+""")
+    with Init(mode, "--signal-map=USR1=USR2,USR2=USR1", "--forward=group", str(file)) as child:
+        child.out.wait("ready\n")
+        child.tell(signal.SIGUSR1)
+        child.out.wait(f"heard {int(signal.SIGUSR2)}\n")
+        child.tell(TERM)
+        assert child.wait() == after_signal(mode, TERM), child.seen()
+        assert child.out.all().count(b"told\n") == 1
+
+
 @pytest.mark.parametrize("options", [["--stop-report=300ms"], ["--stop-report=300ms", "--faulthandler=off"]])
 def test_a_program_that_executes_itself_again(mode, options, tmp_path):
     """os.execv of sys.executable, as reloaders do it: the report is one block, and the program goes on after it."""
