@@ -5,6 +5,7 @@
 #include "embed/terminate.h"
 #include "launcher/log.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* python's own hooks, which ours call */
@@ -73,10 +74,13 @@ static PyObject *in_one_piece(PyObject *hook, PyObject *const *args, Py_ssize_t 
 {
     pye_stdio_hold();
     size_t from = pye_stdio_held();
-    if (depth++ == 0 && pye_log_is_json())
+    /* At a prompt, where sys has a ps1, a person reads it. */
+    bool entry = depth++ == 0 && pye_log_is_json() && PySys_GetObject("ps1") == NULL;
+    if (entry)
         pye_stdio_hold_firmly(true);
     PyObject *result = PyObject_Vectorcall(hook, args, (size_t)count, NULL);
-    if (--depth == 0 && pye_log_is_json())
+    depth--;
+    if (entry)
         make_entry_of_new(from);
     if (pye_stdio_release() < 0) { /* the hook's own exception, or a signal handler's while the text was written */
         Py_CLEAR(result);

@@ -165,6 +165,14 @@ def test_what_the_program_says():
     assert [result for result in gather(both, codes) if result[1] != result[2]] == []
 
 
+def test_at_the_prompt():
+    """What fails at the prompt is text for the person there; what failed before it is an entry."""
+    done = pyentry(JSON, "-i", "-c", "{}['program']", input=b"{}['prompt']\n")
+    first, rest = done.stderr.split(b"\n", 1)
+    assert entry(first + b"\n")["message"].endswith("KeyError: 'program'")
+    assert b"\nKeyError: 'prompt'\n" in rest and b"{" not in rest.split(b"Traceback")[0]
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-16", "utf-8:surrogatepass", "cp1252"])
 def test_encodings(encoding):
     """An entry is UTF-8, whatever stderr's encoding is."""
