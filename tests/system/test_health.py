@@ -335,7 +335,8 @@ def test_other_variables_change_nothing():
     """Neither proxies, nor python's variables, nor pyentry's own, also when they make no sense."""
     env = clean_env(http_proxy="http://127.0.0.1:1", HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1",
                     PYTHONHOME="/nowhere", PYTHONPATH="/nowhere", PYTHONSTARTUP="/nowhere", PYTHONUTF8="nonsense",
-                    PYENTRY_STOP_REPORT="nonsense", PYENTRY_INIT="always", RES_OPTIONS="nonsense")
+                    PYENTRY_STOP_REPORT="nonsense", PYENTRY_LOG_FORMAT="nonsense", PYENTRY_INIT="always",
+                    RES_OPTIONS="nonsense")
     with Server(says(OK)) as server:
         healthy(check(server.url, env=env))
         assert len(server.requests) == 1
