@@ -1,5 +1,6 @@
 #include "embed/cpus.h"
 
+#include "embed/flag.h"
 #include "embed/replace.h"
 #include "launcher/limits.h"
 #include "launcher/log.h"
@@ -89,20 +90,9 @@ static const char *xoption(void)
     return text == NULL ? "" : text;
 }
 
-/* With -E and -I. */
-static bool ignores_environment(void)
-{
-    PyObject *flags = PySys_GetObject("flags");
-    PyObject *ignores = flags == NULL ? NULL : PyObject_GetAttrString(flags, "ignore_environment");
-    bool result = ignores != NULL && PyObject_IsTrue(ignores) == 1;
-    PyErr_Clear();
-    Py_XDECREF(ignores);
-    return result;
-}
-
 static void choose(int option)
 {
-    const char *variable = ignores_environment() ? NULL : getenv(PYE_BY_VARIABLE);
+    const char *variable = pye_flag("ignore_environment") /* -E, -I */ ? NULL : getenv(PYE_BY_VARIABLE);
     struct pye_cpus_asked asked = {.xoption = xoption(), .option = option, .variable = variable};
     if (pye_cpus_choose(&asked, &cpus.chosen))
         return;

@@ -2,6 +2,7 @@
 
 #include "embed/cpus.h"
 #include "embed/crash.h"
+#include "embed/flag.h"
 #include "embed/module.h"
 #include "embed/print.h"
 #include "embed/report.h"
@@ -112,17 +113,6 @@ static int register_at_fork(void)
     return result;
 }
 
-/* With -i a person waits for the prompt after the program: SIGTERM keeps python's meaning. */
-static bool inspecting(void)
-{
-    PyObject *flags = PySys_GetObject("flags");
-    PyObject *inspect = flags == NULL ? NULL : PyObject_GetAttrString(flags, "inspect");
-    bool result = inspect != NULL && PyObject_IsTrue(inspect) == 1;
-    PyErr_Clear();
-    Py_XDECREF(inspect);
-    return result;
-}
-
 /* Without the module, the interpreter writes a warning of its own in half a dozen pieces. 0, or -1 when a SIGTERM came
  * meanwhile. */
 static int import_warnings(void)
@@ -162,7 +152,8 @@ static int install(void)
         return -1;
     if (pye_signals_install() < 0)
         return -1;
-    return pye_terminate_install(inspecting());
+    /* With -i a person waits for the prompt after the program: SIGTERM keeps python's meaning. */
+    return pye_terminate_install(pye_flag("inspect"));
 }
 
 /* --- when --- */

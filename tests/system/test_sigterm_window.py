@@ -151,22 +151,26 @@ def test_the_last_moments():
     assert "\n".join(filter(None, gather(check, range(100), 4))) == ""
 
 
+def end_in_steps(code, count, step):
+    """SIGTERM after no, one, two, ... steps of so many seconds: what went wrong."""
+    def check(number):
+        process = start(PYENTRY, "-c", code)
+        assert os.read(process.stdout.fileno(), 100) == b"start\n"
+        time.sleep(number * step)
+        process.send_signal(TERM)
+        status, rest, err = finish(process)
+        return judge(number * step, status, b"start\n" + rest, err, -TERM)
+
+    return "\n".join(filter(None, gather(check, range(count), 4)))
+
+
 def test_while_starting_children():
     """SIGTERM while a program starts and ends children all the time: one clean end, nobody left, no word."""
     code = ("import os, subprocess, sys\n"
             "try:\n    os.write(1, b'start\\n')\n"
             "    while True: subprocess.run(['true'])\n"
             "finally: os.write(1, b'finally\\n')\n")
-
-    def check(number):
-        process = start(PYENTRY, "-c", code)
-        assert os.read(process.stdout.fileno(), 100) == b"start\n"
-        time.sleep(number * 0.0037)
-        process.send_signal(TERM)
-        status, rest, err = finish(process)
-        return judge(number * 0.0037, status, b"start\n" + rest, err, -TERM)
-
-    assert "\n".join(filter(None, gather(check, range(60), 4))) == ""
+    assert end_in_steps(code, 60, 0.0037) == ""
 
 
 @pytest.mark.parametrize("statement, error", [
@@ -178,16 +182,7 @@ def test_where_the_interpreter_drops_exceptions(statement, error):
             "try:\n    os.write(1, b'start\\n')\n"
             f"    while True:\n        try: {statement}\n        except {error}: pass\n"
             "finally: os.write(1, b'finally\\n')\n")
-
-    def check(number):
-        process = start(PYENTRY, "-c", code)
-        assert os.read(process.stdout.fileno(), 100) == b"start\n"
-        time.sleep(number * 0.0017)
-        process.send_signal(TERM)
-        status, rest, err = finish(process)
-        return judge(number * 0.0017, status, b"start\n" + rest, err, -TERM)
-
-    assert "\n".join(filter(None, gather(check, range(40), 4))) == ""
+    assert end_in_steps(code, 40, 0.0017) == ""
 
 
 def test_while_an_event_loop_is_busy():
