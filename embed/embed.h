@@ -1,6 +1,7 @@
 /* The interpreter inside: the only door that the launcher may use.
  *
  *     pye_stop_guard();                      first in main: no SIGTERM is lost from here on
+ *     pye_bundle_begin(&argc, &argv);        whether this executable is a bundle
  *     pye_signals_configure(&settings);      once the options are known
  *     return pye_run_python(argc, argv, &settings);
  */
@@ -11,6 +12,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Who else gets the SIGTERM that Terminated is raised for. */
@@ -53,6 +55,19 @@ void pye_stop_guard(void);
 
 /* Remembers what SIGTERM should end in, and puts the signal map in force. */
 void pye_signals_configure(const struct pye_settings *settings);
+
+/* Looks whether an archive is behind this executable. If so, what the archive's builder wrote down is in force from here
+ * on, and the command line is the app's or python's: see embed/bundle/commandline.h. False, with its line printed, where
+ * the bundle is damaged. */
+bool pye_bundle_begin(int *argc, char ***argv);
+bool pye_is_bundle(void);
+
+/* The next of the bundle's own options, "NAME=VALUE", to be freed; at starts at 0. 1, 0 behind the last one, -1 with its
+ * line printed. */
+int pye_bundle_option(size_t *at, char **text);
+
+/* Makes the command line of --bundle one for Python, which does the rest. */
+bool pye_bundle_build(int *argc, char ***argv);
 
 /* Runs Python with this command line, pyentry's own options taken out. Returns the exit status, or
  * leaves through exit(3), as Py_RunMain does. */

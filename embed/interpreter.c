@@ -1,6 +1,8 @@
 /* options -> PyConfig -> Py_RunMain */
 #include <Python.h>
 
+#include "embed/bundle/bundle.h"
+#include "embed/bundle/importer.h"
 #include "embed/crash.h"
 #include "embed/embed.h"
 #include "embed/module.h"
@@ -22,6 +24,24 @@ const char *pye_python_version(void)
     return version;
 }
 
+/* A bundle is sys.executable, the program (as a zip file would be), and the home of its standard library. */
+static PyStatus configure_bundle(PyConfig *config, const struct pye_bundle *bundle)
+{
+    char home[PATH_MAX + sizeof PYE_BUNDLE_HOME];
+    PyStatus status = PyConfig_SetBytesString(config, &config->executable, bundle->root);
+    config->site_import = 0;
+    config->optimization_level = bundle->optimize;
+    if (!PyStatus_Exception(status) && bundle->has_stdlib) {
+        snprintf(home, sizeof home, "%s/%s", bundle->root, PYE_BUNDLE_HOME);
+        status = PyConfig_SetBytesString(config, &config->home, home);
+    }
+    if (!PyStatus_Exception(status) && bundle->runs_app) {
+        config->parse_argv = 0;
+        status = PyConfig_SetBytesString(config, &config->run_filename, bundle->root);
+    }
+    return status;
+}
+
 static PyStatus configure(PyConfig *config, int argc, char **argv, const struct pye_settings *settings)
 {
     PyConfig_InitPythonConfig(config);
@@ -33,7 +53,10 @@ static PyStatus configure(PyConfig *config, int argc, char **argv, const struct 
     if (settings->cpus > 0) /* for subinterpreters, which have none of our functions */
         config->cpu_count = settings->cpus;
 #endif
-    return PyConfig_SetBytesArgv(config, argc, argv);
+    PyStatus status = PyConfig_SetBytesArgv(config, argc, argv);
+    if (!PyStatus_Exception(status) && pye_bundle() != NULL)
+        status = configure_bundle(config, pye_bundle());
+    return status;
 }
 
 /* Ours failed, with an exception set. */
@@ -54,6 +77,8 @@ static PyStatus initialize(int argc, char **argv, const struct pye_settings *set
     if (settings->faulthandler == PYE_ON && pye_log_is_json())
         pye_crash_prepare();
     PyPreConfig_InitPythonConfig(&preconfig);
+    if (pye_bundle() != NULL && pye_bundle()->runs_app)
+        preconfig.parse_argv = 0;
     PyStatus status = Py_PreInitializeFromBytesArgs(&preconfig, argc, argv);
     if (PyStatus_Exception(status))
         return status;
@@ -65,10 +90,12 @@ static PyStatus initialize(int argc, char **argv, const struct pye_settings *set
         return status;
     /* stdin is python's affair, and buffered: only what goes out does so at once. */
     setvbuf(stdin, NULL, _IOFBF, BUFSIZ);
-    if (pye_startup_begin(settings) < 0)
+    if (pye_startup_begin(settings) < 0 || (pye_bundle() != NULL && pye_importer_install() < 0))
         return failed("pyentry could not prepare the interpreter");
     status = _Py_InitializeMain();
-    if (!PyStatus_Exception(status) && pye_startup_finish() < 0)
+    if (PyStatus_Exception(status))
+        return status;
+    if (pye_startup_finish() < 0 || (pye_bundle() != NULL && pye_importer_finish() < 0))
         return failed("pyentry could not set up the interpreter");
     return status;
 }

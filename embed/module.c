@@ -4,6 +4,8 @@
 
 #include <Python.h>
 
+#include "embed/bundle/bundle.h"
+#include "embed/bundle/mark.h"
 #include "embed/cpus.h"
 #include "embed/frozen.h"
 #include "embed/startup.h"
@@ -12,7 +14,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For the builder of bundles: the bytes in the executable that say where the archive is. */
+static PyObject *bundle_mark(PyObject *module, PyObject *args)
+{
+    unsigned long long offset, size;
+    unsigned long directory;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "KKk", &offset, &size, &directory))
+        return NULL;
+    struct pye_mark mark = pye_mark_make(offset, size, (uint32_t)directory);
+    return PyBytes_FromStringAndSize((const char *)&mark, sizeof mark);
+}
+
 static PyMethodDef methods[] = {
+    {"bundle_mark", bundle_mark, METH_VARARGS, NULL},
     {"find_spec", (PyCFunction)(void (*)(void))pye_startup_find_spec, METH_FASTCALL, NULL},
     {"limits", pye_cpus_limits, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -26,12 +41,25 @@ static struct PyModuleDef definition = {
     .m_methods = methods,
 };
 
+/* Where the program runs from a bundle, that bundle's path; else None. */
+static int add_bundle(PyObject *module)
+{
+    const struct pye_bundle *bundle = pye_bundle();
+    PyObject *path = bundle == NULL ? Py_None : PyUnicode_DecodeFSDefault(bundle->root);
+    if (bundle == NULL)
+        Py_INCREF(path);
+    if (path != NULL && PyModule_AddObject(module, "bundle", path) == 0)
+        return 0;
+    Py_XDECREF(path);
+    return -1;
+}
+
 PyObject *pye_module_create(void)
 {
     PyObject *module = PyModule_Create(&definition);
     PyObject *terminated = pye_terminated_type();
     if (module == NULL || terminated == NULL || PyModule_AddObject(module, "Terminated", terminated) < 0
-        || PyModule_AddStringConstant(module, "version", PACKAGE_VERSION) < 0) {
+        || PyModule_AddStringConstant(module, "version", PACKAGE_VERSION) < 0 || add_bundle(module) < 0) {
         Py_XDECREF(module);
         Py_XDECREF(terminated);
         return NULL;

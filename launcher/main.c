@@ -25,7 +25,9 @@ int main(int argc, char **argv)
     struct pye_options options;
 
     pye_stop_guard();
-    switch (pye_options_read(&options, &argc, argv)) {
+    if (!pye_bundle_begin(&argc, &argv))
+        return EXIT_FAILURE;
+    switch (pye_is_bundle() ? pye_options_of_bundle(&options) : pye_options_read(&options, &argc, argv)) {
     case PYE_USAGE_ERROR:
         return USAGE_STATUS;
     case PYE_SHOW_VERSION:
@@ -34,6 +36,10 @@ int main(int argc, char **argv)
         return pye_healthcheck(argc, argv);
     case PYE_INFO:
         return pye_info(argc, argv, &options);
+    case PYE_BUILD_BUNDLE:
+        if (!pye_bundle_build(&argc, &argv))
+            return EXIT_FAILURE;
+        break;
     case PYE_SHOW_HELP:
         pye_options_help(); /* python adds its own: --help is still in argv */
         break;

@@ -54,6 +54,8 @@ static const struct command commands[] = {
     {"healthcheck", "[--timeout DURATION] [URL]", PYE_HEALTHCHECK,
      "whether a server answers with a status from 200 to 399: exit 0, else 1"},
     {"info", "[--json]", PYE_INFO, "what pyentry sees: Python, process, platform, limits, streams, options"},
+    {"bundle", "-o OUT [-m MODULE[:FUNCTION]] [option]... PATH...", PYE_BUILD_BUNDLE,
+     "write one executable file that is the app with all it imports; --bundle --help says more"},
     {"version", "", PYE_SHOW_VERSION, "the versions of Python and of pyentry"},
     {"help", "", PYE_SHOW_HELP, "this text, and python's own"},
 };
@@ -323,6 +325,24 @@ bool pye_options_report(const struct pye_options *options, size_t index, struct 
     if (value != NULL && !store(&scratch, option, value))
         report->takes = takes(option);
     return true;
+}
+
+enum pye_action pye_options_of_bundle(struct pye_options *options)
+{
+    size_t at = 0;
+    char *text;
+    int more;
+
+    set_defaults(options);
+    configure_log(options);
+    while ((more = pye_bundle_option(&at, &text)) > 0) {
+        size_t length = strcspn(text, "=");
+        const struct option *option = find(text, length);
+        if (option != NULL && value_of(option) == NULL)
+            setenv(variable_of(option), text + length + (text[length] == '='), 1);
+        free(text);
+    }
+    return more == 0 && read_environment(options) ? PYE_RUN : PYE_USAGE_ERROR;
 }
 
 void pye_options_help(void)

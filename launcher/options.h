@@ -10,7 +10,15 @@
 
 enum pye_init { PYE_INIT_AUTO, PYE_INIT_ALWAYS, PYE_INIT_NEVER };
 
-enum pye_action { PYE_RUN, PYE_SHOW_HELP, PYE_SHOW_VERSION, PYE_HEALTHCHECK, PYE_INFO, PYE_USAGE_ERROR };
+enum pye_action {
+    PYE_RUN,
+    PYE_SHOW_HELP,
+    PYE_SHOW_VERSION,
+    PYE_HEALTHCHECK,
+    PYE_INFO,
+    PYE_BUILD_BUNDLE,
+    PYE_USAGE_ERROR
+};
 
 struct pye_options {
     enum pye_init init;
@@ -36,6 +44,9 @@ struct pye_option_report {
  * A command stands in the place of an option and ends them: it is taken out of argv too, so that what is left behind
  * argv[0] is its own to parse. For a command the environment's options are not read. */
 enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv);
+
+/* In a bundle the command line is not ours: what its builder wrote down counts where the environment is silent. */
+enum pye_action pye_options_of_bundle(struct pye_options *options);
 
 void pye_options_help(void);
 

@@ -142,9 +142,10 @@ def embed_calls(house, names, allowed=()):
         for match in re.finditer(rf"\b(?:os|signal)\.(?:{'|'.join(names.split())})\b", text):
             yield f"{path}:{line_of(text, match.start())}: {match[0]}"
     may = tuple(os.path.splitext(os.path.basename(path))[0] for path in allowed)
-    for where, symbol in house.symbols("libembed.a", "-u"):
-        if symbol in names.split() and not os.path.splitext(where)[0].endswith(may):
-            yield f"libembed.a, {where}: uses {symbol}"
+    for archive in ("libembed.a", "libbundle.a"):
+        for where, symbol in house.symbols(archive, "-u"):
+            if symbol in names.split() and not os.path.splitext(where)[0].endswith(may):
+                yield f"{archive}, {where}: uses {symbol}"
 
 
 @check
@@ -171,7 +172,7 @@ def no_banned_functions(house):
 
 @check
 def global_names_begin_with_pye(house):
-    for archive in ("liblauncher.a", "libembed.a"):
+    for archive in ("liblauncher.a", "libembed.a", "libbundle.a"):
         for where, symbol in house.symbols(archive, "-g", "--defined-only"):
             if not symbol.startswith("pye_") and symbol not in FIXED_NAMES:
                 yield f"{archive}, {where}: {symbol}: make it static, or name it pye_..."
@@ -288,7 +289,7 @@ def verdict(function, house):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", required=True)
-    parser.add_argument("--build", default=".", help="where liblauncher.a and libembed.a are")
+    parser.add_argument("--build", default=".", help="where liblauncher.a, libembed.a and libbundle.a are")
     parser.add_argument("--pyentry", default=os.environ.get("PYENTRY"), help="default: $PYENTRY, else the one in BUILD")
     parser.add_argument("names", nargs="*", help="default: all, of " + ", ".join(name for name, _ in CHECKS))
     asked = parser.parse_args(arguments)

@@ -3,14 +3,15 @@
 Terminated  raised in the main thread when SIGTERM arrives; a SystemExit
 limits      the CPUs and the memory that this process may use, and where that stands; looked up at each access
 version     pyentry's own version
+bundle      the path of the bundle that the program runs from, or None
 
 A program that must also run under plain python need not import this: SystemExit is enough to catch, and
 finally blocks and context managers run either way.
 """
 
-from _pyentry import Terminated, version, limits as _limits
+from _pyentry import Terminated, bundle, version, limits as _limits
 
-__all__ = ["Terminated", "limits", "version"]
+__all__ = ["Terminated", "bundle", "limits", "version"]
 
 
 def __getattr__(name):
@@ -21,7 +22,6 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), "limits"])
-
 
 # The interpreter guesses a file name for a frozen module; there is no such file.
 globals().pop("__file__", None)

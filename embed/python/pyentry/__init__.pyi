@@ -11,3 +11,4 @@ class _Limits(NamedTuple):
 
 limits: Final[_Limits]
 version: Final[str]
+bundle: Final[str | None]

@@ -1,0 +1,11 @@
+"""`pyentry --bundle`: an app and what it imports, written behind pyentry into one executable file.
+
+collect  which files go in, under which names; what is left out, and why
+elf      what a shared library says of itself
+archive  compiles, and writes the file
+command  the command line, the refusals, the summary
+"""
+
+from pyentry.bundler.command import main
+
+__all__ = ["main"]
