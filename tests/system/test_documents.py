@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 
-from harness import PYENTRY, ROOT, Child, clean_env, pyentry
+from harness import PYENTRY, ROOT, Child, clean_env, pyentry, run, write_tree
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "pyentry.1", *sorted((ROOT / "docs").glob("*.md"))]
 EXEC_FORM = re.compile(r'\["pyentry"[^\]]*\]')
@@ -46,7 +46,7 @@ def test_there_are_examples():
     assert {("-m", "app"), ("--healthcheck",)} <= set(EXAMPLES), EXAMPLES
 
 
-@pytest.mark.parametrize("args", [args for args in EXAMPLES if "-m" in args], ids=" ".join)
+@pytest.mark.parametrize("args", [args for args in EXAMPLES if "-m" in args and "--bundle" not in args], ids=" ".join)
 def test_an_entrypoint(args, app):
     """The options are valid, and the module runs."""
     done = pyentry(*args, env=app)
@@ -59,6 +59,16 @@ def test_a_health_check(args, app):
     done = pyentry(*args, env={**app, "PORT": "9"})
     assert done.returncode == 1 and re.fullmatch(rb"pyentry: unhealthy: [a-z]+:[^\n]+: [^\n]+\n", done.stderr), \
         (EXAMPLES[args], done)
+
+
+@pytest.mark.parametrize("args", [args for args in EXAMPLES if "--bundle" in args], ids=" ".join)
+def test_a_bundle(args, tmp_path):
+    """It is built, and runs."""
+    write_tree(tmp_path, {"src/pkg/__init__.py": "", "src/pkg/main.py": "import dep\nprint('ran', dep.value)\n",
+                          "vendor/dep.py": "value = 1\n"})
+    done = pyentry(*args, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b""), EXAMPLES[args]
+    assert run([tmp_path / args[args.index("-o") + 1]]).stdout == b"ran 1\n"
 
 
 def test_no_example_is_left_out():
