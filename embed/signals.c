@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KICK_MS = 20, KICKS = 7, FRESH_KICKS = 2, CLOSING_MS = 1000 };
+enum { KICK_MS = 20, KICKS = 7, FRESH_KICKS = 4, CLOSING_MS = 1000 };
 
 typedef void action(int, siginfo_t *, void *);
 

@@ -29,7 +29,7 @@ bool pye_sigterm_take(void);
 /* A SIGTERM was taken. */
 bool pye_sigterm_taken(void);
 
-/* It arrived just now, and was not sent to us again more than once. */
+/* It arrived just now: it was not sent to us again more than a few times. */
 bool pye_sigterm_is_fresh(void);
 
 /* The exception for the SIGTERM got lost. With deliver it comes again, without it stays due until the exit. */

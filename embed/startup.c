@@ -144,8 +144,6 @@ static int install(void)
         return -1;
     if (pye_stdio_install() < 0 || pye_print_install() < 0 || pye_traceback_install() < 0)
         return -1;
-    if (pye_cpus_install(startup.settings.cpus) < 0)
-        return -1;
     if ((PySys_GetObject("stderr") == Py_None ? keep_reports_off() : pye_crash_install()) < 0)
         return -1;
     if (register_at_fork() < 0 || pye_report_install(startup.settings.stop_report, startup.settings.supervised) < 0)
@@ -153,7 +151,10 @@ static int install(void)
     if (pye_signals_install() < 0)
         return -1;
     /* With -i a person waits for the prompt after the program: SIGTERM keeps python's meaning. */
-    return pye_terminate_install(pye_flag("inspect"));
+    if (pye_terminate_install(pye_flag("inspect")) < 0)
+        return -1;
+    /* The last: from 3.13 on it imports os, which takes the functions of posix as they are then. */
+    return pye_cpus_install(startup.settings.cpus);
 }
 
 /* --- when --- */

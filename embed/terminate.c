@@ -158,13 +158,14 @@ static bool leave_to_event_loop(void)
     return result;
 }
 
-static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t count);
-
-/* Between two instructions. */
-static int terminate_later(void *unused)
+/* Between two instructions. Inside the import system still: then the signal comes again in a moment. */
+static int raise_outside_machinery(void *unused)
 {
     (void)unused;
-    PyObject *result = terminate(NULL, NULL, 0);
+    enum pye_place place = pye_place_find();
+    if (place == PYE_IN_MACHINERY)
+        return 0;
+    PyObject *result = raise_terminated(place);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -177,7 +178,7 @@ static bool can_wait(enum pye_place place)
     case PYE_IN_EVENT_LOOP:
         return leave_to_event_loop();
     case PYE_IN_MACHINERY:
-        return pye_sigterm_is_fresh() && Py_AddPendingCall(terminate_later, NULL) == 0;
+        return pye_sigterm_is_fresh() && Py_AddPendingCall(raise_outside_machinery, NULL) == 0;
     default:
         return false;
     }

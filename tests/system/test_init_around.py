@@ -193,7 +193,12 @@ PRELOADED = """
 #include <time.h>
 static int (*next)(clockid_t, struct timespec *);
 __attribute__((constructor)) static void find(void) { next = dlsym(RTLD_NEXT, "clock_gettime"); }
-int clock_gettime(clockid_t clock, struct timespec *now) { return next(clock, now); }
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    if (next == NULL) /* libpython 3.13 asks in a constructor of its own */
+        find();
+    return next(clock, now);
+}
 """
 
 
