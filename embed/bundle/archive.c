@@ -1,5 +1,7 @@
 #include "embed/bundle/archive.h"
 
+#include "launcher/crc32.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -59,6 +59,4 @@ const struct pye_entry *pye_archive_next(const struct pye_archive *archive, size
                                          const struct pye_entry *entry, const char **name, size_t *length,
                                          bool *is_directory);
 
-uint32_t pye_crc32(const void *bytes, size_t size);
-
 #endif

@@ -1,6 +1,7 @@
 #include "embed/bundle/mark.h"
 
 #include "embed/bundle/archive.h"
+#include "launcher/crc32.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "embed/bundle/archive.h"
+#include "launcher/crc32.h"
 
 #include <stdbool.h>
 #include <string.h>

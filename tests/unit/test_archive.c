@@ -5,6 +5,7 @@
 #include "embed/bundle/bundle.h"
 #include "embed/bundle/commandline.h"
 #include "embed/bundle/mark.h"
+#include "launcher/crc32.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "embed/bundle/archive.h"
+#include "launcher/crc32.h"
 
 #include <string.h>
 
