@@ -156,6 +156,14 @@ int pye_cpus_install(int option)
     return theirs == NULL ? -1 : 0;
 }
 
+int pye_cpus_resume(int option)
+{
+    cpus.chosen.value = PYE_NO_LIMIT;
+    cpus.quota.value = PYE_NO_LIMIT;
+    choose(option);
+    return tell_libraries();
+}
+
 /* --- pyentry.limits --- */
 
 static PyStructSequence_Field fields[] = {

@@ -10,6 +10,9 @@
  * exception; where a count that was asked for is not valid, leaves through exit(3), as python does. */
 int pye_cpus_install(int option);
 
+/* In a process that starts from a snapshot: the same for the new process. Before os.environ is filled again. */
+int pye_cpus_resume(int option);
+
 /* pyentry.limits: looks anew each time. */
 PyObject *pye_cpus_limits(PyObject *module, PyObject *unused);
 

@@ -143,3 +143,24 @@ int pye_crash_install(void)
     Py_XDECREF(faulthandler);
     return PyErr_Occurred() == NULL ? 0 : -1;
 }
+
+static int turn(PyObject *faulthandler, const char *how)
+{
+    PyObject *result = faulthandler == NULL ? NULL : PyObject_CallMethod(faulthandler, how, NULL);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int pye_crash_resume(bool on, bool as_json)
+{
+    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
+    int result = faulthandler == NULL ? -1 : 0;
+    if (result == 0 && (!on || as_json))
+        result = turn(faulthandler, "disable");
+    if (result == 0 && on && as_json) {
+        pye_crash_prepare();
+        result = turn(faulthandler, "enable") < 0 ? -1 : pye_crash_install();
+    }
+    Py_XDECREF(faulthandler);
+    return result;
+}

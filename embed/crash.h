@@ -7,10 +7,15 @@
 #ifndef PYE_CRASH_H
 #define PYE_CRASH_H
 
+#include <stdbool.h>
+
 /* Before faulthandler is enabled. Without it, pye_crash_install does nothing. */
 void pye_crash_prepare(void);
 
 /* After that. 0, or -1 with an exception. */
 int pye_crash_install(void);
+
+/* In a process that starts from a snapshot, which has faulthandler on, as text. 0, or -1 with an exception. */
+int pye_crash_resume(bool on, bool as_json);
 
 #endif

@@ -8,6 +8,7 @@
 #ifndef PYE_EMBED_H
 #define PYE_EMBED_H
 
+#include "launcher/machine.h"
 #include "launcher/values.h"
 
 #include <signal.h>
@@ -72,6 +73,38 @@ bool pye_bundle_build(int *argc, char ***argv);
 /* Runs Python with this command line, pyentry's own options taken out. Returns the exit status, or
  * leaves through exit(3), as Py_RunMain does. */
 int pye_run_python(int argc, char **argv, const struct pye_settings *settings);
+
+/* --- snapshots --- */
+
+/* What is to be taken, in a process whose memory lies in one arena: launcher/arena.h. */
+struct pye_taking {
+    const char *preload; /* modules, with commas between them; "": TARGET is run, and says when */
+    const char *warm_up; /* MODULE:FUNCTION, or "" */
+    uint64_t arena_start, arena_end;
+    uint64_t stack_start, stack_end;
+    int file;
+    const char *words; /* for the image, as they are */
+    size_t words_bytes;
+};
+
+/* Runs Python up to the point of the snapshot, where another process is left behind that writes it: that one's status says
+ * whether it is whole. Returns the exit status of this one, or leaves through exit(3). */
+int pye_take_snapshot(int argc, char **argv, const struct pye_settings *settings, const struct pye_taking *taking);
+
+/* What a process that starts from a snapshot brings along; it lies outside of the snapshot's memory. */
+struct pye_start {
+    int argc;
+    char **argv, **environment;
+    struct pye_settings settings;
+    int log_format;   /* enum pye_log_format */
+    int file;         /* the snapshot's, to be closed */
+    sigset_t signals; /* those that were blocked; all are now */
+    struct pye_clock clock[PYE_CLOCKS];
+    size_t clocks;
+};
+
+/* Where the process goes on, on the snapshot's stack and with its C library. */
+void pye_resume(const struct pye_start *start) __attribute__((noreturn));
 
 /* "3.11.2" */
 const char *pye_python_version(void);

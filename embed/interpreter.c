@@ -5,6 +5,7 @@
 #include "embed/bundle/importer.h"
 #include "embed/crash.h"
 #include "embed/embed.h"
+#include "embed/interpreter.h"
 #include "embed/module.h"
 #include "embed/signals.h"
 #include "embed/startup.h"
@@ -67,7 +68,7 @@ static PyStatus failed(const char *what)
     return PyStatus_Error(what);
 }
 
-static PyStatus initialize(int argc, char **argv, const struct pye_settings *settings)
+PyStatus pye_interpreter_begin(int argc, char **argv, const struct pye_settings *settings)
 {
     PyPreConfig preconfig;
     PyConfig config;
@@ -100,14 +101,18 @@ static PyStatus initialize(int argc, char **argv, const struct pye_settings *set
     return status;
 }
 
+void pye_interpreter_fail(PyStatus status)
+{
+    /* A SIGTERM during the import of site is no failure. */
+    if (PyStatus_IsError(status) && Py_IsInitialized() && pye_terminated_is_set())
+        pye_sigterm_end();
+    Py_ExitStatusException(status);
+}
+
 int pye_run_python(int argc, char **argv, const struct pye_settings *settings)
 {
-    PyStatus status = initialize(argc, argv, settings);
-    if (PyStatus_Exception(status)) {
-        /* A SIGTERM during the import of site is no failure. */
-        if (PyStatus_IsError(status) && Py_IsInitialized() && pye_terminated_is_set())
-            pye_sigterm_end();
-        Py_ExitStatusException(status);
-    }
+    PyStatus status = pye_interpreter_begin(argc, argv, settings);
+    if (PyStatus_Exception(status))
+        pye_interpreter_fail(status);
     return Py_RunMain();
 }

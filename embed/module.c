@@ -8,6 +8,8 @@
 #include "embed/bundle/mark.h"
 #include "embed/cpus.h"
 #include "embed/frozen.h"
+#include "embed/snapshot/libraries.h"
+#include "embed/snapshot/take.h"
 #include "embed/startup.h"
 #include "embed/terminate.h"
 
@@ -30,6 +32,8 @@ static PyMethodDef methods[] = {
     {"bundle_mark", bundle_mark, METH_VARARGS, NULL},
     {"find_spec", (PyCFunction)(void (*)(void))pye_startup_find_spec, METH_FASTCALL, NULL},
     {"limits", pye_cpus_limits, METH_NOARGS, NULL},
+    {"renew_libraries", pye_snapshot_renew_libraries, METH_O, NULL},
+    {"take", pye_snapshot_take, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -143,3 +143,9 @@ int pye_report_install(int64_t after, bool supervised)
     report.after = after;
     return 0;
 }
+
+void pye_report_resume(int64_t after, bool supervised)
+{
+    report.after = after;
+    report.supervised = supervised;
+}

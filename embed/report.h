@@ -28,4 +28,7 @@ void pye_report_disarm(void);
 
 void pye_report_after_fork(void);
 
+/* In a process that starts from a snapshot, whose own settings these are. */
+void pye_report_resume(int64_t after, bool supervised);
+
 #endif

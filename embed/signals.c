@@ -419,6 +419,31 @@ void pye_signals_adopt(void)
     state.owner = getpid();
 }
 
+/* The snapshot's own part in a signal, made without a map, gives way to the map's. */
+static void resume_mapped(int number)
+{
+    struct sigaction now;
+    sigaction(number, NULL, &now);
+    if (now.sa_sigaction == on_sigterm || now.sa_sigaction == on_requested) {
+        now.sa_sigaction = on_mapped;
+        sigaction(number, &now, NULL);
+    } else {
+        chain(number);
+    }
+}
+
+void pye_signals_resume(const struct pye_settings *settings, bool sigterm_ignored)
+{
+    state.settings = *settings;
+    state.ignored = sigterm_ignored;
+    pye_signals_after_fork();
+    pye_signals_adopt();
+    for (int number = 1; number < PYE_SIGNALS; number++) {
+        if (mapped(number))
+            resume_mapped(number);
+    }
+}
+
 /* --- one SIGTERM --- */
 
 bool pye_sigterm_take(void)

@@ -12,6 +12,8 @@
 
 #include <Python.h>
 
+#include "embed/embed.h"
+
 #include <stdbool.h>
 
 /* Puts our signal.signal in, which keeps our part in front of whatever handler Python installs. */
@@ -54,5 +56,8 @@ void pye_sigterm_end(void) __attribute__((noreturn));
  * has nothing of its own yet would unwind its parent's stack, and then execs perhaps, which forgets what is noted. */
 void pye_signals_after_fork(void);
 void pye_signals_adopt(void);
+
+/* In a process that starts from a snapshot: the handlers are the snapshot's, all else is the new process's. */
+void pye_signals_resume(const struct pye_settings *settings, bool sigterm_ignored);
 
 #endif

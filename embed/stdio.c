@@ -5,6 +5,7 @@
 #include "embed/signals.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -361,13 +362,12 @@ static PyObject *make_output(int index, int fd)
 }
 
 /* Begins text again, on output, with everything else as python had set it. */
-static int rebase(PyObject *text, PyObject *output)
+static int rebase(PyObject *text, PyObject *output, PyObject *line_buffering)
 {
     int result = -1;
     PyObject *encoding = PyObject_GetAttrString(text, "encoding");
     PyObject *errors = PyObject_GetAttrString(text, "errors");
-    PyObject *line_buffering = PyObject_GetAttrString(text, "line_buffering");
-    if (encoding != NULL && errors != NULL && line_buffering != NULL) {
+    if (encoding != NULL && errors != NULL) {
         PyObject *none = PyObject_CallMethod(text, "__init__", "OOOsOO", output, encoding, errors, "\n",
                                              line_buffering, Py_True);
         result = none == NULL ? -1 : 0;
@@ -375,14 +375,13 @@ static int rebase(PyObject *text, PyObject *output)
     }
     Py_XDECREF(encoding);
     Py_XDECREF(errors);
-    Py_XDECREF(line_buffering);
     return result;
 }
 
 static int install_stream(int index)
 {
     int result = -1, fd;
-    PyObject *raw = NULL, *name = NULL, *output = NULL;
+    PyObject *raw = NULL, *name = NULL, *output = NULL, *line_buffering = NULL;
     PyObject *text = PySys_GetObject(stream_names[index]);
     if (text == NULL || !Py_IS_TYPE(text, text_type)) /* None: the descriptor is closed */
         return 0;
@@ -391,7 +390,9 @@ static int install_stream(int index)
     if ((raw = PyObject_GetAttrString(text, "buffer")) != NULL
         && (name = PyObject_GetAttrString(raw, "name")) != NULL
         && (fd = PyObject_AsFileDescriptor(raw)) >= 0 && (output = make_output(index, fd)) != NULL
-        && PyObject_SetAttrString(output, "name", name) == 0 && rebase(text, output) == 0) {
+        && PyObject_SetAttrString(output, "name", name) == 0
+        && (line_buffering = PyObject_GetAttrString(text, "line_buffering")) != NULL
+        && rebase(text, output, line_buffering) == 0) {
         /* Both references are kept: print and release look at the streams for as long as there is Python. */
         streams[index].output = output_of(output);
         streams[index].text = text;
@@ -402,6 +403,7 @@ static int install_stream(int index)
     Py_XDECREF(raw);
     Py_XDECREF(name);
     Py_XDECREF(output);
+    Py_XDECREF(line_buffering);
     return result;
 }
 
@@ -554,4 +556,30 @@ void pye_stdio_after_fork(void)
         pye_queue_clear(&held.queue[i]);
         pye_channel_after_fork(&stream->channel);
     }
+}
+
+/* A new Output, since it knows whether its file can be sought in, under the text stream that everybody holds. */
+static int resume_stream(int index)
+{
+    struct stream *stream = &streams[index];
+    int fd = index + STDOUT_FILENO, result = -1;
+    if (stream->output == NULL || fcntl(fd, F_GETFD) < 0)
+        return 0;
+    stream->channel.mid_line = false;
+    PyObject *name = PyUnicode_FromFormat("<%s>", stream_names[index]), *output = make_output(index, fd);
+    PyObject *line_buffering = isatty(fd) ? Py_True : Py_False;
+    if (output != NULL && name != NULL && PyObject_SetAttrString(output, "name", name) == 0
+        && rebase(stream->text, output, line_buffering) == 0) {
+        stream->output = output_of(output);
+        Py_INCREF(output);
+        result = 0;
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(output);
+    return result;
+}
+
+int pye_stdio_resume(void)
+{
+    return resume_stream(0) < 0 ? -1 : resume_stream(STDERR);
 }

@@ -6,7 +6,9 @@
 #include "launcher/health.h"
 #include "launcher/info.h"
 #include "launcher/options.h"
+#include "launcher/restore.h"
 #include "launcher/shell.h"
+#include "launcher/snapshot.h"
 #include "launcher/supervise.h"
 
 #include <stdio.h>
@@ -40,16 +42,22 @@ int main(int argc, char **argv)
         if (!pye_bundle_build(&argc, &argv))
             return EXIT_FAILURE;
         break;
+    case PYE_SNAPSHOT:
+        return pye_snapshot(argc, argv, &options);
     case PYE_SHOW_HELP:
         pye_options_help(); /* python adds its own: --help is still in argv */
         break;
     case PYE_RUN:
         break;
     }
+    if (!pye_restore_prepare(&options, argv))
+        return EXIT_FAILURE;
     pye_warn_of_shell();
     if (pye_supervises(&options) && !pye_supervise(&options))
         return EXIT_FAILURE;
     pye_supervise_again(&options);
+    if (!pye_restore(argc, argv, &options))
+        return EXIT_FAILURE;
     pye_children_note(); /* anew, where this is the init's child */
     pye_signals_configure(&options.python);
     return pye_run_python(argc, argv, &options.python);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { CHOICE, DURATION, SIGNAL_MAP, STATUS, CPUS };
+enum kind { CHOICE, DURATION, SIGNAL_MAP, STATUS, CPUS, PATH, SWITCH };
 
 struct option {
     const char *name;
@@ -40,6 +40,10 @@ static const struct option table[] = {
      "Python tracebacks when the process crashes"},
     {"log-format", "auto|text|json", "auto", CHOICE, FIELD(log_format),
      "form of pyentry's own lines and of uncaught tracebacks; auto: json on Cloud Run"},
+    {"restore", "FILE", "", PATH, FIELD(restore),
+     "start from this snapshot; where it cannot be used, say why and start normally"},
+    {"restore-or-fail", "on|off", "off", SWITCH, FIELD(restore_or_fail),
+     "then end instead, with status 1; alone it means on"},
 };
 
 /* What pyentry does in the place of python. */
@@ -56,6 +60,8 @@ static const struct command commands[] = {
     {"info", "[--json]", PYE_INFO, "what pyentry sees: Python, process, platform, limits, streams, options"},
     {"bundle", "-o OUT [-m MODULE[:FUNCTION]] [option]... PATH...", PYE_BUILD_BUNDLE,
      "write one executable file that is the app with all it imports; --bundle --help says more"},
+    {"snapshot", "-o FILE [--preload MODULE,...] [--warm-up MODULE:FUNCTION] [--mode MODE] [TARGET]", PYE_SNAPSHOT,
+     "imports once, and writes a file to start from: --restore"},
     {"version", "", PYE_SHOW_VERSION, "the versions of Python and of pyentry"},
     {"help", "", PYE_SHOW_HELP, "this text, and python's own"},
 };
@@ -98,7 +104,11 @@ static bool store(struct pye_options *options, const struct option *option, cons
     long number;
     switch (option->kind) {
     case CHOICE:
+    case SWITCH:
         return parse_choice(text, option->argument, field);
+    case PATH:
+        *(const char **)field = text;
+        return true;
     case DURATION:
         return pye_parse_duration(text, field);
     case SIGNAL_MAP:
@@ -124,7 +134,10 @@ static const char *takes(const struct option *option)
 {
     switch (option->kind) {
     case CHOICE:
+    case SWITCH:
         return option->argument;
+    case PATH:
+        return "the path of a file";
     case DURATION:
         return "a duration like 500ms, 8s or 2m, or 0 for never";
     case SIGNAL_MAP:
@@ -224,11 +237,11 @@ static enum pye_action take_command_line(struct pye_options *options, int argc, 
             *taken = i - 1;
             return unknown(name, length);
         }
-        if (name[length] == '\0' && i + 1 == argc) {
+        if (name[length] == '\0' && i + 1 == argc && option->kind != SWITCH) {
             pye_log("--%s needs a value: --%s=%s", option->name, option->name, option->argument);
             return PYE_USAGE_ERROR;
         }
-        const char *value = name[length] == '=' ? name + length + 1 : argv[++i];
+        const char *value = name[length] == '=' ? name + length + 1 : option->kind == SWITCH ? "on" : argv[++i];
         if (!store(options, option, value)) {
             refuse(option, value, true);
             return PYE_USAGE_ERROR;
@@ -263,7 +276,7 @@ static bool read_environment(struct pye_options *options)
 
 static void set_defaults(struct pye_options *options)
 {
-    *options = (struct pye_options){.python.term_status = PYE_BY_SIGNAL};
+    *options = (struct pye_options){.python.term_status = PYE_BY_SIGNAL, .restore = ""};
     pye_signal_map_clear(&options->python.signal_map);
     for (size_t i = 0; i < OPTIONS; i++) {
         if (*table[i].fallback != '\0')

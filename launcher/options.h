@@ -17,6 +17,7 @@ enum pye_action {
     PYE_HEALTHCHECK,
     PYE_INFO,
     PYE_BUILD_BUNDLE,
+    PYE_SNAPSHOT,
     PYE_USAGE_ERROR
 };
 
@@ -24,6 +25,8 @@ struct pye_options {
     enum pye_init init;
     int64_t stop_timeout; /* milliseconds after SIGTERM; 0: never */
     enum pye_log_format log_format;
+    const char *restore; /* the snapshot to start from; "": none */
+    enum pye_switch restore_or_fail;
     struct pye_settings python;
     unsigned given; /* one bit for each option of the table: the command line has it */
 };

@@ -5,13 +5,16 @@ limits      the CPUs and the memory that this process may use, and where that st
 version     pyentry's own version
 bundle      the path of the bundle that the program runs from, or None
 
+checkpoint, before_snapshot, after_restore  what a program says about its snapshot (pyentry --snapshot)
+
 A program that must also run under plain python need not import this: SystemExit is enough to catch, and
 finally blocks and context managers run either way.
 """
 
 from _pyentry import Terminated, bundle, version, limits as _limits
+from pyentry._hooks import after_restore, before_snapshot, checkpoint
 
-__all__ = ["Terminated", "bundle", "limits", "version"]
+__all__ = ["Terminated", "after_restore", "before_snapshot", "bundle", "checkpoint", "limits", "version"]
 
 
 def __getattr__(name):

@@ -1,4 +1,6 @@
-from typing import Final, NamedTuple, Optional
+from typing import Any, Callable, Final, NamedTuple, Optional, TypeVar
+
+_F = TypeVar("_F", bound=Callable[[], Any])
 
 class Terminated(SystemExit):
     """A SIGTERM arrived."""
@@ -12,3 +14,7 @@ class _Limits(NamedTuple):
 limits: Final[_Limits]
 version: Final[str]
 bundle: Final[str | None]
+
+def after_restore(function: _F) -> _F: ...
+def before_snapshot(function: _F) -> _F: ...
+def checkpoint() -> None: ...

@@ -1,0 +1,242 @@
+"""Open descriptors: which can be made again at a start, how, and what refuses a snapshot."""
+
+import fcntl
+import io
+import os
+import re
+import select
+import socket
+import stat
+
+FIRST = 3  # below it are the standard streams, which are the new process's
+
+
+class Refused(Exception):
+    """What cannot be carried in a snapshot, and what to do about it."""
+
+
+def _info(fd):
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        return file.read()
+
+
+def _field(info, name, base):
+    found = re.search(rf"^{name}:\s*([0-9a-fx]+)", info, re.MULTILINE)
+    return int(found[1], base) if found else 0
+
+
+def _owner(fd):
+    """Who holds the descriptor, for a message."""
+    import gc
+    for thing in gc.get_objects():
+        kind = type(thing)
+        try:
+            if issubclass(kind, io.IOBase) and thing.fileno() == fd:
+                return f" ({kind.__module__}.{kind.__qualname__} {thing.name!r})"
+            if issubclass(kind, socket.socket) and thing.fileno() == fd:
+                return f" ({thing!r})"
+        except (OSError, ValueError, AttributeError):
+            continue  # closed, or without a name
+    return ""
+
+
+def _refuse(fd, what, advice):
+    raise Refused(f"descriptor {fd} is {what}{_owner(fd)}: {advice}")
+
+
+def _look_at_file(fd, target, info):
+    status = os.fstat(fd)
+    if target.startswith("/memfd:"):
+        _refuse(fd, "a memfd", "close it before the snapshot")
+    if status.st_nlink == 0 or target.endswith(" (deleted)"):
+        _refuse(fd, f"a deleted file, {target}", "close it before the snapshot")
+    if target.endswith(("-wal", "-shm", "-journal")):
+        _refuse(fd, f"a database's journal, {target}", "close the connection in a function given to "
+                                                       "pyentry.before_snapshot")
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISCHR(status.st_mode):
+        _refuse(fd, f"{target}", "only regular files and devices can be opened again: close it before the snapshot")
+    return {"kind": "file", "path": target, "position": _field(info, "pos", 10)}
+
+
+def _look_at_socket(fd):
+    with socket.socket(fileno=os.dup(fd)) as there:
+        try:
+            listens = there.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError:
+            listens = 0
+        if listens:
+            _refuse(fd, f"a listening socket, {there.getsockname()}", "listen in the program itself, after the start")
+        if there.family != socket.AF_UNIX:
+            _refuse(fd, "a socket", "close it before the snapshot, or open it after the start")
+        try:
+            unnamed = not there.getsockname() and not there.getpeername()
+        except OSError:
+            unnamed = False
+        if not unnamed:
+            _refuse(fd, "a Unix socket with a name", "close it before the snapshot, or open it after the start")
+        there.setblocking(False)
+        try:
+            waiting = there.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            waiting = b""
+        except OSError:
+            waiting = b"?"
+        if waiting:
+            _refuse(fd, "one end of a pair of sockets with data in it", "empty it before the snapshot")
+        return {"kind": "pair", "type": there.type}
+
+
+def _look_at_pipe(fd, target):
+    ready = select.select([fd], [], [], 0)[0] if os.get_blocking(fd) is not None and _reads(fd) else []
+    if ready:
+        _refuse(fd, "a pipe with data in it, or without its other end", "empty or close it before the snapshot")
+    return {"kind": "pipe", "id": target}
+
+
+def _reads(fd):
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+
+
+def _look_at_epoll(fd, info):
+    watched = [(int(a), int(b, 16), int(c, 16))
+               for a, b, c in re.findall(r"tfd:\s*(\d+) events:\s*([0-9a-f]+) data:\s*([0-9a-f]+)", info)]
+    for target, _, data in watched:
+        if data & 0xffffffff != target:
+            _refuse(fd, "an epoll that another library than Python's fills", "close it before the snapshot")
+    return {"kind": "epoll", "watched": [(target, events) for target, events, _ in watched]}
+
+
+def _look_at(fd, target):
+    info = _info(fd)
+    if target.startswith("/"):
+        found = _look_at_file(fd, target, info)
+    elif target.startswith("socket:"):
+        found = _look_at_socket(fd)
+    elif target.startswith("pipe:"):
+        found = _look_at_pipe(fd, target)
+    elif target == "anon_inode:[eventpoll]":
+        found = _look_at_epoll(fd, info)
+    elif target == "anon_inode:[eventfd]" and hasattr(os, "eventfd"):
+        found = {"kind": "eventfd", "count": _field(info, "eventfd-count", 16)}
+    else:
+        _refuse(fd, target, "it cannot be made again: close it before the snapshot")
+    found.update(fd=fd, flags=fcntl.fcntl(fd, fcntl.F_GETFL), inheritable=os.get_inheritable(fd))
+    return found
+
+
+def _pairs(found):
+    """Both ends of each pipe and socket pair; neighbours are the two of a pair."""
+    pipes = {}
+    for one in found:
+        if one["kind"] == "pipe":
+            pipes.setdefault(one["id"], []).append(one)
+    sockets = [one for one in found if one["kind"] == "pair"]
+    for ends in pipes.values():
+        if sorted(end["flags"] & os.O_ACCMODE for end in ends) != [os.O_RDONLY, os.O_WRONLY]:
+            _refuse(ends[0]["fd"], "an end of a pipe whose other end is not here", "close it before the snapshot")
+        yield sorted(ends, key=lambda end: end["flags"] & os.O_ACCMODE)
+    for first, second in zip(sockets[::2], sockets[1::2]):
+        if not _are_connected(first["fd"], second["fd"]):
+            _refuse(first["fd"], "a socket whose other end is not here", "close it before the snapshot")
+        yield [first, second]
+    if len(sockets) % 2:
+        _refuse(sockets[-1]["fd"], "a socket whose other end is not here", "close it before the snapshot")
+
+
+def _are_connected(one, other):
+    with socket.socket(fileno=os.dup(one)) as sender, socket.socket(fileno=os.dup(other)) as receiver:
+        sender.send(b"?", socket.MSG_DONTWAIT)
+        try:
+            return receiver.recv(1, socket.MSG_DONTWAIT) == b"?"
+        except OSError:
+            return False
+
+
+def capture(without):
+    """What is open and how it is made again: a list for make_again. Refused where something cannot be."""
+    found = []
+    for name in sorted(os.listdir("/proc/self/fd"), key=int):
+        fd = int(name)
+        if fd < FIRST or fd in without:
+            continue
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:  # the directory that was just listed
+            continue
+        found.append(_look_at(fd, target))
+    list(_pairs(found))
+    return found
+
+
+def words(found):
+    """What must hold at a start, before anything of it is done: see launcher/image.h."""
+    told = []
+    for one in found:
+        told.append((b"N", b"", str(one["fd"]).encode(), b""))
+        if one["kind"] == "file":
+            modes = {os.O_RDONLY: b"r", os.O_WRONLY: b"w", os.O_RDWR: b"rw"}
+            told.append((b"F", modes[one["flags"] & os.O_ACCMODE], os.fsencode(one["path"]), b""))
+    return b"".join(b"\0".join((*word, b"")) for word in told)
+
+
+### At a start
+
+
+def _place(fd, one):
+    os.dup2(fd, one["fd"], inheritable=one["inheritable"])
+    os.close(fd)
+    fcntl.fcntl(one["fd"], fcntl.F_SETFL, one["flags"])
+
+
+def _high(fd, above):
+    """The same file under a number that is none of ours."""
+    new = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above)
+    os.close(fd)
+    return new
+
+
+def _make_file(one, above):
+    flags = one["flags"] & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
+    fd = _high(os.open(one["path"], flags | os.O_CLOEXEC), above)
+    if not flags & os.O_APPEND and one["position"]:
+        os.lseek(fd, one["position"], os.SEEK_SET)
+    _place(fd, one)
+
+
+def _make_pair(ends, above):
+    if ends[0]["kind"] == "pipe":
+        new = os.pipe()
+    else:
+        new = [end.detach() for end in socket.socketpair(type=ends[0]["type"])]
+    for fd, one in zip([_high(fd, above) for fd in new], ends):
+        _place(fd, one)
+
+
+def _make_epoll(one, above):
+    with select.epoll() as new:
+        _place(_high(os.dup(new.fileno()), above), one)
+    with select.epoll.fromfd(os.dup(one["fd"])) as again:
+        for target, events in one["watched"]:
+            again.register(target, events)
+
+
+def make_again(found):
+    """Open everything under its number."""
+    if not found:
+        return
+    above = max(one["fd"] for one in found) + 1
+    pairs = {}
+    for one in found:
+        if one["kind"] == "file":
+            _make_file(one, above)
+        elif one["kind"] == "eventfd":
+            _place(_high(os.eventfd(one["count"]), above), one)
+        elif one["kind"] == "pipe":
+            pairs.setdefault(one["id"], []).append(one)
+    sockets = [one for one in found if one["kind"] == "pair"]
+    ends = [sorted(both, key=lambda end: end["flags"] & os.O_ACCMODE) for both in pairs.values()]
+    for both in ends + [list(both) for both in zip(sockets[::2], sockets[1::2])]:
+        _make_pair(both, above)
+    for one in found:
+        if one["kind"] == "epoll":
+            _make_epoll(one, above)

@@ -1,0 +1,220 @@
+"""A process that starts from a snapshot: what modules keep of the process that was written down is made new."""
+
+import os
+import signal
+import sys
+import time
+
+import _pyentry
+from pyentry import _descriptors, _hooks
+
+state = {
+    "descriptors": [],
+    "path": None,      # sys.path before the program of the snapshot ran; None: none did
+    "randoms": [],     # random.Random objects of the program's own
+    "generators": [],  # numpy's
+    "contexts": [],    # ssl's
+    "names": [],       # of temporary files
+}
+
+
+### Before the snapshot: what there is to be made new
+
+
+def _find():
+    """One look through all objects, at build time: at a start it would touch all of the memory."""
+    import gc
+    from random import Random, SystemRandom
+    import random
+    numpy = sys.modules.get("numpy.random")
+    ssl = sys.modules.get("_ssl")
+    tempfile = sys.modules.get("tempfile")
+    for thing in gc.get_objects():
+        kind = type(thing)  # isinstance() asks the object, and lazy ones act on it
+        if issubclass(kind, Random) and not issubclass(kind, SystemRandom):
+            if thing is not random._inst:
+                state["randoms"].append(thing)
+        elif numpy is not None and issubclass(kind, (numpy.Generator, numpy.RandomState)):
+            state["generators"].append(thing)
+        elif ssl is not None and issubclass(kind, ssl._SSLContext):
+            state["contexts"].append(thing)
+        elif tempfile is not None and issubclass(kind, tempfile._RandomNameSequence):
+            state["names"].append(thing)
+
+
+def _find_specs():
+    """Modules that replaced themselves may have lost their spec, without which `-m` does not find them."""
+    from importlib.machinery import PathFinder
+    for name, module in list(sys.modules.items()):
+        if name == "__main__" or "." in name or not issubclass(type(module), type(sys)) or vars(module).get("__spec__"):
+            continue
+        spec = PathFinder.find_spec(name)
+        if spec is not None:
+            module.__spec__ = spec
+
+
+def idle_workers():
+    """The threads of executors that have nothing to do: these are started again when there is."""
+    module = sys.modules.get("concurrent.futures.thread")
+    if module is None:
+        return set()
+    return {thread for executor in _executors(module) if executor._work_queue.empty()
+            and executor._idle_semaphore._value >= len(executor._threads) for thread in executor._threads}
+
+
+def _executors(module):
+    import gc
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), module.ThreadPoolExecutor)]
+
+
+def _forget_workers():
+    module = sys.modules.get("concurrent.futures.thread")
+    for executor in _executors(module) if module is not None else ():
+        for thread in executor._threads:
+            module._threads_queues.pop(thread, None)
+        executor._threads.clear()
+        while executor._idle_semaphore.acquire(blocking=False):
+            pass
+
+
+def prepare(descriptors):
+    """In the process that is written down."""
+    _find()
+    _find_specs()
+    _forget_workers()
+    if "_ssl" in sys.modules:  # what it makes at its first use costs more than all the rest of a start
+        sys.modules["_ssl"].RAND_bytes(1)
+    state["descriptors"] = descriptors
+    if state["path"] is not None and sys.path[1:] == state["path"]:
+        del sys.path[0]  # the program's own directory: it comes again
+
+
+def renewals():
+    """What is made new, for the report."""
+    names = ["the C library's random numbers"]
+    loaded = {"random": "random", "ssl": "ssl", "numpy.random": "numpy.random", "sqlite3": "sqlite3",
+              "tempfile": "tempfile", "multiprocessing.process": "multiprocessing's key", "uuid": "uuid"}
+    names += [text for name, text in loaded.items() if name in sys.modules]
+    for key, text in (("randoms", "Random objects"), ("generators", "numpy generators"), ("contexts", "TLS contexts")):
+        if state[key]:
+            names.append(f"{len(state[key])} {text}")
+    return names
+
+
+### At a start
+
+
+def _renew_environment(variables):
+    data = os.environ._data
+    data.clear()
+    for variable in variables:
+        name, separator, value = variable.partition(b"=")
+        if separator:
+            data.setdefault(name, value)
+
+
+def _is_open(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _renew_stdin(text):
+    """The same object on what is open now."""
+    import io
+    raw = io.FileIO(0, "rb", closefd=False)
+    raw.name = "<stdin>"
+    text.__init__(io.BufferedReader(raw), text.encoding, text.errors, "\n", raw.isatty())
+    text.mode = "r"
+
+
+def _renew_streams():
+    """stdout and stderr are on their new files already."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, f"__{name}__")
+        if not _is_open(fd):
+            if getattr(sys, name) is stream:
+                setattr(sys, name, None)
+            setattr(sys, f"__{name}__", None)
+        elif fd == 0 and stream is not None:
+            _renew_stdin(stream)
+
+
+def _renew_signals(ignored):
+    """What the process inherited as ignored stays so, unless the program has a handler for it."""
+    ours = (signal.SIG_DFL, signal.default_int_handler)
+    for number in ignored:
+        try:
+            handler = signal.getsignal(number)
+            if handler in ours or getattr(handler, "__module__", None) == "pyentry":
+                signal.signal(number, signal.SIG_IGN)
+        except (OSError, ValueError):
+            pass  # the C library's own
+
+
+def _renew_randomness():
+    _pyentry.renew_libraries(state["contexts"])
+    loaded = sys.modules.get
+    if loaded("random"):
+        loaded("random").seed()
+    for thing in state["randoms"]:
+        thing.seed()
+    if loaded("_ssl"):
+        loaded("_ssl").RAND_add(os.urandom(48), 48.0)
+    numpy = loaded("numpy.random")
+    if numpy is not None:
+        numpy.seed()
+    for thing in state["generators"]:
+        if isinstance(thing, numpy.Generator):
+            kind = type(thing.bit_generator)
+            thing.bit_generator.state = kind().state
+        else:
+            thing.seed()
+    if loaded("tempfile"):
+        loaded("tempfile")._name_sequence = None
+    for thing in state["names"]:
+        thing._rng_pid = None
+    if loaded("multiprocessing.process"):
+        loaded("multiprocessing.process").current_process().authkey = os.urandom(32)
+    if loaded("uuid"):
+        loaded("uuid")._last_timestamp = loaded("uuid")._node = None
+
+
+def _renew_rest():
+    loaded = sys.modules.get
+    time.tzset()
+    if loaded("threading"):
+        loaded("threading").main_thread()._set_native_id()
+    if loaded("platform"):
+        loaded("platform")._uname_cache = None
+    if loaded("logging"):
+        logging = loaded("logging")
+        logging._startTime = type(logging._startTime)(time.time_ns() if isinstance(logging._startTime, int)
+                                                      else time.time())
+
+
+def _renew_main():
+    """The program's own module; the one of the snapshot stays with whoever holds it."""
+    import builtins
+    from importlib.machinery import BuiltinImporter
+    main = type(sys)("__main__")
+    main.__builtins__ = builtins
+    main.__loader__ = BuiltinImporter
+    main.__annotations__ = {}
+    state["main"] = sys.modules["__main__"]
+    sys.modules["__main__"] = main
+
+
+def renew(environment, ignored):
+    """Everything, and then the program's own functions."""
+    _renew_environment(environment)
+    _renew_streams()
+    _renew_signals(ignored)
+    _renew_main()
+    _descriptors.make_again(state["descriptors"])
+    _renew_randomness()
+    _renew_rest()
+    for function in _hooks.after:
+        function()

@@ -1,0 +1,81 @@
+"""Which environment variables are read while a snapshot is made, and by whom."""
+
+import os
+import sys
+
+_SEE_THROUGH = {"os", "collections.abc", "pyentry._watch"}
+
+
+def _reader():
+    """The name of the module that asks, behind the library code that it asks through."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") in _SEE_THROUGH:
+        frame = frame.f_back
+    return "python" if frame is None else str(frame.f_globals.get("__name__"))
+
+
+class Watch:
+    """From start to stop, os.environ tells us of every look at it."""
+
+    def __init__(self):
+        self.read = {}    # name: the module that read it first
+        self.written = set()
+        self.copied = []  # modules that took all of it
+        self._passing = set()
+        self._kept = {}
+
+    def start(self):
+        kind = type(os.environ)
+        self._before = dict(os.environ._data)
+        self._replace(kind, "__getitem__", self._getitem(kind.__getitem__))
+        self._replace(kind, "__iter__", self._iter(kind.__iter__))
+        self._replace(kind, "__setitem__", self._write(kind.__setitem__))
+        self._replace(kind, "__delitem__", self._write(kind.__delitem__))
+
+    def _replace(self, kind, name, function):
+        self._kept[name] = getattr(kind, name)
+        setattr(kind, name, function)
+
+    def stop(self):
+        for name, function in self._kept.items():
+            setattr(type(os.environ), name, function)
+        self._kept.clear()
+
+    def _getitem(self, original):
+        def getitem(environ, key):
+            if key in self._passing:
+                self._passing.discard(key)
+            elif isinstance(key, (str, bytes)) and key not in self.written:
+                self.read.setdefault(os.fsdecode(key), _reader())
+            return original(environ, key)
+        return getitem
+
+    def _iter(self, original):
+        def iterate(environ):
+            reader = _reader()
+            if reader not in self.copied:
+                self.copied.append(reader)
+            for key in original(environ):
+                self._passing.add(key)
+                yield key
+            self._passing.clear()
+        return iterate
+
+    def _write(self, original):
+        def write(environ, key, *value):
+            self.written.add(key)
+            return original(environ, key, *value)
+        return write
+
+    def rows(self):
+        """(name, value or None, module) of what was read, in the order of the names."""
+        for name, module in sorted(self.read.items()):
+            value = self._before.get(os.fsencode(name))
+            yield name, value if value is None else os.fsdecode(value), module
+
+    def words(self):
+        """The same for the image: see launcher/image.h."""
+        return b"".join(
+            b"\0".join((b"U" if value is None else b"S", os.fsencode(name), os.fsencode(value or ""),
+                        os.fsencode(module), b""))
+            for name, value, module in self.rows() if "\0" not in name)

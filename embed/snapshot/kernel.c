@@ -1,0 +1,124 @@
+#include "embed/snapshot/kernel.h"
+
+#include "launcher/log.h"
+
+#if PYE_SNAPSHOTS
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#endif
+
+#ifndef PR_GET_TID_ADDRESS
+#define PR_GET_TID_ADDRESS 40
+#endif
+
+enum { FIRST_RSEQ_BYTES = 32, MASK_BYTES = sizeof(uint64_t) };
+
+/* As the kernel has it: struct sigaction is the C library's. */
+struct action {
+    uint64_t handler, flags, restorer, mask;
+};
+
+static struct {
+    struct action actions[PYE_SIGNALS];
+    stack_t signal_stack;
+    int *tid;
+    void *robust_list;
+    size_t robust_list_bytes;
+    char *loader_data;
+    size_t loader_bytes;
+    uint32_t sse_control;
+    uint16_t fpu_control;
+} kernel;
+
+extern void *__curbrk; /* NOLINT(bugprone-reserved-identifier): the C library's idea of the heap's end */
+
+void pye_kernel_prepare(void)
+{
+    kernel.loader_data = pye_machine_loader_data(&kernel.loader_bytes);
+}
+
+bool pye_kernel_note(void)
+{
+    for (int number = 1; number < PYE_SIGNALS; number++)
+        syscall(SYS_rt_sigaction, number, NULL, &kernel.actions[number], MASK_BYTES);
+    sigaltstack(NULL, &kernel.signal_stack);
+    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(kernel.sse_control), "=m"(kernel.fpu_control));
+    if (prctl(PR_GET_TID_ADDRESS, &kernel.tid) == 0
+        && syscall(SYS_get_robust_list, 0, &kernel.robust_list, &kernel.robust_list_bytes) == 0)
+        return true;
+    pye_log("the snapshot was not taken: this kernel does not tell where the C library keeps its thread: %s",
+            strerror(errno));
+    return false;
+}
+
+/* --- at a start --- */
+
+static void renew_rseq(void)
+{
+#ifdef RSEQ_SIG
+    if (__rseq_size == 0)
+        return;
+    struct rseq *area = (void *)((char *)__builtin_thread_pointer() + __rseq_offset);
+    memset(area, 0, FIRST_RSEQ_BYTES);
+    area->cpu_id = (uint32_t)RSEQ_CPU_ID_UNINITIALIZED;
+    if (syscall(SYS_rseq, area, FIRST_RSEQ_BYTES, 0, RSEQ_SIG) != 0)
+        area->cpu_id = (uint32_t)RSEQ_CPU_ID_REGISTRATION_FAILED;
+#endif
+}
+
+/* A disposition that was inherited stays, unless the snapshot has a handler for it. */
+static void renew_actions(uint64_t *ignored)
+{
+    struct action now;
+    *ignored = 0;
+    for (int number = 1; number < PYE_SIGNALS; number++) {
+        if (syscall(SYS_rt_sigaction, number, NULL, &now, MASK_BYTES) != 0)
+            continue;
+        if (now.handler == (uint64_t)(uintptr_t)SIG_IGN)
+            *ignored |= (uint64_t)1 << (number - 1);
+        if (kernel.actions[number].handler != (uint64_t)(uintptr_t)SIG_DFL)
+            syscall(SYS_rt_sigaction, number, &kernel.actions[number], NULL, MASK_BYTES);
+    }
+}
+
+/* The image was made without the kernel's clocks: they are at another address in each process. */
+static void renew_clocks(const struct pye_start *start)
+{
+    uintptr_t page = PYE_IMAGE_PAGE, first = (uintptr_t)kernel.loader_data & ~(page - 1);
+    size_t bytes = (uintptr_t)kernel.loader_data + kernel.loader_bytes - first;
+    void *pages = (void *)first; /* NOLINT(performance-no-int-to-ptr): the loader's */
+    if (kernel.loader_data == NULL || start->clocks == 0 || mprotect(pages, bytes, PROT_READ | PROT_WRITE) < 0)
+        return;
+    for (size_t i = 0; i < start->clocks; i++) {
+        if (start->clock[i].offset + sizeof(uint64_t) <= kernel.loader_bytes)
+            memcpy(kernel.loader_data + start->clock[i].offset, &start->clock[i].value, sizeof(uint64_t));
+    }
+    mprotect(pages, bytes, PROT_READ);
+}
+
+void pye_kernel_renew(const struct pye_start *start, uint64_t *ignored)
+{
+    *kernel.tid = (int)syscall(SYS_set_tid_address, kernel.tid);
+    /* Before anything allocates: the C library takes a break above the one that it asks for as granted. */
+    __curbrk = (void *)syscall(SYS_brk, 0); /* NOLINT(performance-no-int-to-ptr): an address */
+    syscall(SYS_set_robust_list, kernel.robust_list, kernel.robust_list_bytes);
+    renew_rseq();
+    renew_actions(ignored);
+    if (!(kernel.signal_stack.ss_flags & SS_DISABLE))
+        sigaltstack(&kernel.signal_stack, NULL);
+    environ = start->environment;
+    renew_clocks(start);
+    __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(kernel.sse_control), "m"(kernel.fpu_control));
+}
+
+#endif

@@ -1,0 +1,14 @@
+/* Randomness that C libraries keep, and Python cannot reach. */
+#ifndef PYE_SNAPSHOT_LIBRARIES_H
+#define PYE_SNAPSHOT_LIBRARIES_H
+
+#include <Python.h>
+
+/* In the process that is written down: which libraries are loaded. */
+void pye_snapshot_find_libraries(void);
+
+/* _pyentry.renew_libraries(contexts): seeds anew what was loaded. contexts are the _ssl._SSLContext objects, whose keys for
+ * session tickets are made new. */
+PyObject *pye_snapshot_renew_libraries(PyObject *module, PyObject *contexts);
+
+#endif

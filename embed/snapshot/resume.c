@@ -1,0 +1,114 @@
+/* A process that starts from a snapshot, from its first instruction to the program's. */
+#include <Python.h>
+
+#include "embed/cpus.h"
+#include "embed/crash.h"
+#include "embed/embed.h"
+#include "embed/report.h"
+#include "embed/signals.h"
+#include "embed/snapshot/kernel.h"
+#include "embed/snapshot/program.h"
+#include "embed/stdio.h"
+#include "launcher/descendants.h"
+#include "launcher/log.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#if PYE_SNAPSHOTS
+
+static bool is_ignored(uint64_t ignored, int number)
+{
+    return ignored >> (number - 1) & 1;
+}
+
+/* What of ours depends on the process, as the launcher of this one read it. */
+static int renew_ours(const struct pye_start *start, uint64_t ignored)
+{
+    const struct pye_settings *settings = &start->settings;
+    pye_children_note();
+    pye_signals_resume(settings, is_ignored(ignored, SIGTERM));
+    pye_report_resume(settings->stop_report, settings->supervised);
+    if (pye_stdio_resume() < 0 || pye_cpus_resume(settings->cpus) < 0)
+        return -1;
+    return pye_crash_resume(settings->faulthandler == PYE_ON, pye_log_is_json());
+}
+
+/* The signals that were ignored, for Python's table. */
+static PyObject *list_signals(uint64_t ignored)
+{
+    PyObject *list = PyList_New(0);
+    for (int number = 1; list != NULL && number < PYE_SIGNALS; number++) {
+        PyObject *item = is_ignored(ignored, number) ? PyLong_FromLong(number) : NULL;
+        if (item != NULL && PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *list_environment(char **environment)
+{
+    PyObject *list = PyList_New(0);
+    for (; list != NULL && *environment != NULL; environment++) {
+        PyObject *item = PyBytes_FromString(*environment);
+        if (item == NULL || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+/* The part in Python: what modules keep, and the hooks. */
+static int renew_modules(uint64_t ignored)
+{
+    PyObject *signals = list_signals(ignored), *environment = list_environment(environ);
+    PyObject *module = PyImport_ImportModule("pyentry._restored");
+    PyObject *result = NULL;
+    if (signals != NULL && environment != NULL && module != NULL)
+        result = PyObject_CallMethod(module, "renew", "OO", environment, signals);
+    Py_XDECREF(signals);
+    Py_XDECREF(environment);
+    Py_XDECREF(module);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static int renew(const struct pye_start *start, uint64_t ignored)
+{
+    if (renew_ours(start, ignored) < 0)
+        return -1;
+    sigprocmask(SIG_SETMASK, &start->signals, NULL);
+    if (pye_program_choose(start->argc, start->argv) < 0)
+        return -1;
+    return renew_modules(ignored);
+}
+
+static void go_on(const struct pye_start *start, uint64_t ignored) __attribute__((noreturn, noinline));
+static void go_on(const struct pye_start *start, uint64_t ignored)
+{
+    close(start->file);
+    pye_log_configure((enum pye_log_format)start->log_format);
+    pye_program_forget_frames();
+    PyOS_AfterFork_Child();
+    if (renew(start, ignored) < 0) {
+        PyErr_Print(); /* does not return from a SystemExit */
+        exit(Py_FinalizeEx() < 0 ? 120 : EXIT_FAILURE);
+    }
+    exit(Py_RunMain());
+}
+
+/* Never returns, so that the canary of the C frames can change. The one that is written down stays in the file. */
+__attribute__((no_stack_protector)) void pye_resume(const struct pye_start *start)
+{
+    uint64_t ignored, canary;
+    pye_kernel_renew(start, &ignored);
+    if (getrandom(&canary, sizeof canary, 0) == sizeof canary) {
+        canary &= ~(uint64_t)0xff; /* as the C library has it: a string ends before it */
+        __asm__ volatile("mov %0, %%fs:0x28" : : "r"(canary));
+    }
+    go_on(start, ignored);
+}
+
+#endif

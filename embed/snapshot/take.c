@@ -1,0 +1,103 @@
+#include "embed/snapshot/take.h"
+
+#include "embed/embed.h"
+#include "embed/interpreter.h"
+#include "embed/snapshot/kernel.h"
+#include "embed/snapshot/libraries.h"
+#include "embed/snapshot/memory.h"
+#include "launcher/log.h"
+
+#if PYE_SNAPSHOTS
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RED_ZONE = 256 };
+
+static const struct pye_taking *current; /* NULL: not in a process that takes one */
+
+/* Everything from here up is written; what starts from it goes on below. */
+static int write_down(const char *words, size_t bytes)
+{
+    uint64_t frame = (uint64_t)__builtin_frame_address(0);
+    uint64_t stack_pointer = ((frame - RED_ZONE) & ~(uint64_t)15) - sizeof(uint64_t); /* as behind a call */
+    bool well = pye_kernel_note() && pye_memory_write(current, stack_pointer, words, bytes);
+    return well ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
+{
+    char *text;
+    Py_ssize_t bytes;
+    (void)module;
+    if (PyBytes_AsStringAndSize(words, &text, &bytes) < 0)
+        return NULL;
+    if (current == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this process does not take a snapshot");
+        return NULL;
+    }
+    pye_kernel_prepare();
+    pye_snapshot_find_libraries();
+    fflush(NULL);
+    PyOS_BeforeFork();
+    pid_t child = fork();
+    if (child == 0)
+        _exit(write_down(text, (size_t)bytes));
+    if (child < 0)
+        pye_log("the snapshot was not taken: fork: %s", strerror(errno));
+    _exit(child < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* Imports, and the point of the snapshot behind them; where nothing is to be imported, the program says when. */
+static int prepare(void)
+{
+    PyObject *module = PyImport_ImportModule("pyentry._snapshot");
+    PyObject *result = module == NULL ? NULL
+                                      : PyObject_CallMethod(module, "begin", "ssi", current->preload, current->warm_up,
+                                                            current->file);
+    Py_XDECREF(module);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int pye_take_snapshot(int argc, char **argv, const struct pye_settings *settings, const struct pye_taking *taking)
+{
+    static struct pye_taking copy;
+    PyStatus status = pye_interpreter_begin(argc, argv, settings);
+    if (PyStatus_Exception(status))
+        pye_interpreter_fail(status);
+    copy = *taking;
+    current = &copy;
+    if (prepare() < 0) {
+        PyErr_Print();
+        pye_log("the snapshot was not taken: see above");
+        return EXIT_FAILURE;
+    }
+    int result = Py_RunMain();
+    pye_log("the snapshot was not taken: the program has ended (%d) without pyentry.checkpoint()", result);
+    return EXIT_FAILURE;
+}
+
+#else
+
+PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
+{
+    (void)module;
+    (void)words;
+    PyErr_SetString(PyExc_RuntimeError, "snapshots are for x86-64 with glibc");
+    return NULL;
+}
+
+int pye_take_snapshot(int argc, char **argv, const struct pye_settings *settings, const struct pye_taking *taking)
+{
+    (void)argc;
+    (void)argv;
+    (void)settings;
+    (void)taking;
+    return 1;
+}
+
+#endif

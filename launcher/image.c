@@ -1,0 +1,163 @@
+#include "launcher/image.h"
+
+#include "launcher/crc32.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ALL_PROTECTIONS = PROT_READ | PROT_WRITE | PROT_EXEC };
+
+_Static_assert(offsetof(struct pye_image_header, header_checksum) + sizeof(uint32_t) == sizeof(struct pye_image_header),
+               "no padding: every byte of the header is behind a checksum");
+
+/* --- checksums --- */
+
+static uint32_t header_checksum(const struct pye_image_header *header)
+{
+    return pye_crc32(header, offsetof(struct pye_image_header, header_checksum));
+}
+
+size_t pye_image_tables_bytes(const struct pye_image_header *header)
+{
+    return header->areas * sizeof(struct pye_image_area) + header->runs * sizeof(struct pye_image_run)
+           + header->words_bytes;
+}
+
+void pye_image_seal(struct pye_image_header *header, const void *tables)
+{
+    header->tables_checksum = pye_crc32(tables, pye_image_tables_bytes(header));
+    header->header_checksum = header_checksum(header);
+}
+
+/* --- the header --- */
+
+static bool is_page(uint64_t number)
+{
+    return number % PYE_IMAGE_PAGE == 0;
+}
+
+static bool is_range(uint64_t start, uint64_t end)
+{
+    return start < end && is_page(start) && is_page(end);
+}
+
+const char *pye_image_check_header(const struct pye_image_header *header, uint64_t file_bytes)
+{
+    if (memcmp(header->magic, PYE_IMAGE_MAGIC, sizeof header->magic) != 0)
+        return "it is no snapshot";
+    if (header->version != PYE_IMAGE_VERSION || header->header_bytes != sizeof *header)
+        return "it is of another version of pyentry";
+    if (header->header_checksum != header_checksum(header))
+        return "it is damaged: the checksum of its header is wrong";
+    if (header->file_bytes != file_bytes)
+        return "it is damaged: its length is wrong";
+    if (header->areas > PYE_IMAGE_AREAS || header->runs > PYE_IMAGE_RUNS || header->words_bytes > PYE_IMAGE_WORDS)
+        return "it is damaged: its tables are too large";
+    if (!is_page(header->data_offset) || header->data_offset > file_bytes
+        || header->data_offset < sizeof *header + pye_image_tables_bytes(header))
+        return "it is damaged: its pages are misplaced";
+    if (!is_range(header->program_start, header->program_end) || !is_range(header->arena_start, header->arena_end)
+        || header->program_end > header->arena_start || header->flags != 0)
+        return "it is damaged: its address ranges make no sense";
+    return NULL;
+}
+
+/* --- the tables --- */
+
+static bool within(uint64_t start, uint64_t end, uint64_t low, uint64_t high)
+{
+    return start >= low && end <= high;
+}
+
+static bool check_area(const struct pye_image_header *header, const struct pye_image_area *area, uint64_t low)
+{
+    return is_range(area->start, area->end) && area->start >= low && area->kind < PYE_AREA_KINDS
+           && (area->protection & ~(uint32_t)ALL_PROTECTIONS) == 0
+           && (area->advice & ~(uint32_t)PYE_ADVICE_KNOWN) == 0
+           && (within(area->start, area->end, header->program_start, header->program_end)
+               || within(area->start, area->end, header->arena_start, header->arena_end));
+}
+
+/* The pages of an area: in order, inside of it, and in the file. */
+static bool check_runs(const struct pye_image_header *header, const struct pye_image_area *area,
+                       const struct pye_image_run *runs)
+{
+    uint64_t low = area->start;
+    for (uint32_t i = 0; i < area->runs; i++) {
+        const struct pye_image_run *run = &runs[i];
+        if (!is_range(run->start, run->end) || !within(run->start, run->end, low, area->end)
+            || !is_page(run->offset) || run->offset < header->data_offset || run->offset > header->file_bytes
+            || run->end - run->start > header->file_bytes - run->offset)
+            return false;
+        low = run->end;
+    }
+    return true;
+}
+
+/* Whether a stack holds the stack pointer, and with room above it for what stands there. */
+static bool is_the_stack(const struct pye_image_header *header, const struct pye_image_area *area)
+{
+    return area->kind == PYE_AREA_STACK && header->stack_pointer > area->start && header->stack_pointer < area->end;
+}
+
+static bool check_areas(const struct pye_image *image)
+{
+    const struct pye_image_header *header = &image->header;
+    const struct pye_image_run *run = image->runs, *last = run + header->runs;
+    uint64_t low = 0;
+    size_t stacks = 0, threads = 0;
+    for (uint32_t i = 0; i < header->areas; i++) {
+        const struct pye_image_area *area = &image->areas[i];
+        if (!check_area(header, area, low) || area->runs > (size_t)(last - run) || !check_runs(header, area, run))
+            return false;
+        run += area->runs;
+        low = area->end;
+        stacks += is_the_stack(header, area);
+        threads += header->thread_pointer >= area->start && header->thread_pointer < area->end;
+    }
+    return run == last && stacks == 1 && threads == 1;
+}
+
+/* Each word has its four parts. */
+static bool check_words(const char *words, size_t length)
+{
+    size_t ends = 0;
+    if (length > 0 && words[length - 1] != '\0')
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (ends % 4 == 0 && (words[i] == '\0' || i + 1 == length || words[i + 1] != '\0'))
+            return false;
+        while (words[i] != '\0')
+            i++;
+        ends++;
+    }
+    return ends % 4 == 0;
+}
+
+const char *pye_image_check_tables(struct pye_image *image, const void *tables)
+{
+    const struct pye_image_header *header = &image->header;
+    image->areas = tables;
+    image->runs = (const void *)(image->areas + header->areas);
+    image->words = (const char *)(image->runs + header->runs);
+    if (pye_crc32(tables, pye_image_tables_bytes(header)) != header->tables_checksum)
+        return "it is damaged: the checksum of its tables is wrong";
+    if (!check_areas(image))
+        return "it is damaged: its table of memory makes no sense";
+    if (!check_words(image->words, header->words_bytes))
+        return "it is damaged: its table of words makes no sense";
+    return NULL;
+}
+
+bool pye_image_next_word(const struct pye_image *image, const char **at, struct pye_word *word)
+{
+    const char *text = *at == NULL ? image->words : *at;
+    if (text == image->words + image->header.words_bytes)
+        return false;
+    word->kind = text[0];
+    word->name = text + 2;
+    word->value = word->name + strlen(word->name) + 1;
+    word->place = word->value + strlen(word->value) + 1;
+    *at = word->place + strlen(word->place) + 1;
+    return true;
+}

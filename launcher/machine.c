@@ -1,0 +1,203 @@
+#include "launcher/machine.h"
+
+#if PYE_SNAPSHOTS
+
+#include <cpuid.h>
+#include <dlfcn.h>
+#include <link.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+/* --- build ids --- */
+
+static const char *const part_names[] = {
+    [PYE_PART_PYENTRY] = "pyentry", [PYE_PART_LOADER] = "the dynamic loader", [PYE_PART_LIBC] = "the C library"};
+
+struct search {
+    struct pye_machine *machine;
+    bool found[PYE_PARTS];
+};
+
+static int part_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    if (*path == '\0')
+        return PYE_PART_PYENTRY;
+    if (strncmp(name, "ld-linux", strlen("ld-linux")) == 0 || strncmp(name, "ld-2.", strlen("ld-2.")) == 0)
+        return PYE_PART_LOADER;
+    if (strncmp(name, "libc.so", strlen("libc.so")) == 0 || strncmp(name, "libc-2.", strlen("libc-2.")) == 0)
+        return PYE_PART_LIBC;
+    return PYE_PARTS;
+}
+
+/* Numbers in a note are followed by the name and the description, each padded to four bytes. */
+static bool find_build_id(const char *notes, size_t bytes, uint8_t *id)
+{
+    while (bytes > sizeof(ElfW(Nhdr))) {
+        const ElfW(Nhdr) *note = (const void *)notes;
+        size_t name = ((size_t)note->n_namesz + 3) & ~(size_t)3, text = ((size_t)note->n_descsz + 3) & ~(size_t)3;
+        size_t whole = sizeof *note + name + text;
+        if (whole > bytes)
+            return false;
+        const char *description = notes + sizeof *note + name;
+        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == sizeof "GNU"
+            && memcmp(notes + sizeof *note, "GNU", sizeof "GNU") == 0 && note->n_descsz <= PYE_BUILD_ID_BYTES) {
+            memcpy(id, description, note->n_descsz);
+            return true;
+        }
+        notes += whole;
+        bytes -= whole;
+    }
+    return false;
+}
+
+static const void *at(uint64_t address)
+{
+    return (const void *)address; /* NOLINT(performance-no-int-to-ptr): the kernel's and the loader's numbers */
+}
+
+static int look_at(struct dl_phdr_info *object, size_t size, void *data)
+{
+    struct search *search = data;
+    int part = part_of(object->dlpi_name);
+    (void)size;
+    for (int i = 0; part != PYE_PARTS && i < object->dlpi_phnum && !search->found[part]; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        if (segment->p_type == PT_NOTE)
+            search->found[part] = find_build_id(at(object->dlpi_addr + segment->p_vaddr), segment->p_memsz,
+                                                search->machine->build_id[part]);
+    }
+    return 0;
+}
+
+/* --- the processor --- */
+
+enum { EAX, EBX, ECX, EDX };
+
+/* Of each register the bits that programs look at: what only kernels and hypervisors use may differ. */
+static const struct {
+    uint32_t leaf, subleaf;
+    int word;
+    uint32_t bits;
+} features[] = {
+    {0x1, 0, ECX, 0x7ed83203},        {0x1, 0, EDX, 0x07888111},        {0x7, 0, EBX, 0xfdaf0b39},
+    {0x7, 0, ECX, 0x1a405f62},        {0x7, 0, EDX, 0x03c0413c},        {0x7, 1, EAX, 0x00600ff7},
+    {0xd, 1, EAX, 0x00000007},        {0x80000001, 0, ECX, 0x00210961}, {0x80000001, 0, EDX, 0xe8000800},
+};
+
+enum { FEATURES = sizeof features / sizeof *features, OSXSAVE = 1 << 27 };
+
+#define EXTENDED 0x80000000
+
+_Static_assert(FEATURES + 1 <= PYE_CPU_WORDS, "the last is for the registers that the kernel saves");
+
+static uint32_t saved_registers(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static void find_cpu(uint32_t cpu[PYE_CPU_WORDS])
+{
+    uint32_t words[4] = {0}, leaf = 0, subleaf = 0;
+    uint32_t most = __get_cpuid_max(0, NULL), most_extended = __get_cpuid_max(EXTENDED, NULL);
+    for (size_t i = 0; i < FEATURES; i++) { /* one look per leaf: in a virtual machine each costs microseconds */
+        if (i == 0 || leaf != features[i].leaf || subleaf != features[i].subleaf) {
+            leaf = features[i].leaf;
+            subleaf = features[i].subleaf;
+            memset(words, 0, sizeof words);
+            if (leaf <= (leaf & EXTENDED ? most_extended : most))
+                __cpuid_count(leaf, subleaf, words[EAX], words[EBX], words[ECX], words[EDX]);
+        }
+        cpu[i] = words[features[i].word] & features[i].bits;
+    }
+    if (cpu[0] & OSXSAVE)
+        cpu[FEATURES] = saved_registers();
+}
+
+bool pye_machine_find(struct pye_machine *machine, const char **what)
+{
+    struct search search = {.machine = machine};
+    memset(machine, 0, sizeof *machine);
+    machine->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
+    dl_iterate_phdr(look_at, &search);
+    for (int i = 0; i < PYE_PARTS; i++) {
+        if (!search.found[i]) {
+            *what = part_names[i];
+            return false;
+        }
+    }
+    find_cpu(machine->cpu);
+    return true;
+}
+
+const char *pye_machine_differs(const struct pye_machine *then, const struct pye_machine *now)
+{
+    static const char *const reasons[] = {
+        [PYE_PART_PYENTRY] = "it was taken by another build of pyentry",
+        [PYE_PART_LOADER] = "it was taken with another dynamic loader",
+        [PYE_PART_LIBC] = "it was taken with another C library",
+    };
+    for (int i = 0; i < PYE_PARTS; i++) {
+        if (memcmp(then->build_id[i], now->build_id[i], PYE_BUILD_ID_BYTES) != 0)
+            return reasons[i];
+    }
+    if (then->page_bytes != now->page_bytes)
+        return "it was taken with memory pages of another size";
+    for (int i = 0; i < PYE_CPU_WORDS; i++) {
+        if ((then->cpu[i] & now->cpu[i]) != then->cpu[i])
+            return "it was taken on a processor with features that this one lacks";
+    }
+    return NULL;
+}
+
+/* --- where things are --- */
+
+bool pye_machine_program(uint64_t *start, uint64_t *end)
+{
+    const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));
+    size_t count = getauxval(AT_PHNUM);
+    *start = *end = 0;
+    for (size_t i = 0; i < count; i++) {
+        const ElfW(Phdr) *segment = &segments[i];
+        if (segment->p_type == PT_PHDR && at(segment->p_vaddr) != segments)
+            return false;
+        if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_W))
+            continue;
+        if (*end != 0)
+            return false; /* no linker that we know makes two */
+        *start = segment->p_vaddr & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
+        *end = (segment->p_vaddr + segment->p_memsz + PYE_IMAGE_PAGE - 1) & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
+    }
+    return *end != 0;
+}
+
+void *pye_machine_loader_data(size_t *bytes)
+{
+    void *data = dlvsym(RTLD_DEFAULT, "_rtld_global_ro", "GLIBC_PRIVATE");
+    const ElfW(Sym) *symbol = NULL;
+    Dl_info info;
+    if (data == NULL || dladdr1(data, &info, (void **)&symbol, RTLD_DL_SYMENT) == 0 || symbol == NULL)
+        return NULL;
+    *bytes = symbol->st_size;
+    return data;
+}
+
+size_t pye_machine_clocks(struct pye_clock clocks[PYE_CLOCKS])
+{
+    enum { VDSO_BYTES = 2 * PYE_IMAGE_PAGE };
+    uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
+    size_t bytes = 0, count = 0;
+    const uint64_t *words = pye_machine_loader_data(&bytes);
+    for (size_t i = 0; vdso != 0 && words != NULL && i < bytes / sizeof *words && count < PYE_CLOCKS; i++) {
+        /* The vdso's own beginning stands there, too, and is no function. */
+        if (words[i] > vdso && words[i] < vdso + VDSO_BYTES)
+            clocks[count++] = (struct pye_clock){.offset = i * sizeof *words, .value = words[i]};
+    }
+    return count;
+}
+
+#endif

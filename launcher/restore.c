@@ -1,0 +1,390 @@
+#include "launcher/restore.h"
+
+#include "launcher/image.h"
+
+#include <stdlib.h>
+
+#if PYE_SNAPSHOTS
+
+#include "launcher/conditions.h"
+#include "launcher/machine.h"
+#include "launcher/maps.h"
+#include "launcher/remap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+#define NO_ROOM "there is no room for its memory (a limit on address space: ulimit -v)"
+#define TRIES "PYENTRY_RESTORE_TRIES"
+
+enum { MOST_TRIES = 3, MAPS_BYTES = 128 * 1024, HEADROOM = 32 * 1024 * 1024, STEPS_FOR_GAPS = PYE_KEPT };
+
+static struct {
+    const char *path; /* NULL: none, or none that can be used */
+    int file;
+    struct pye_image image;
+    struct pye_kept kept; /* what stays of this process */
+    char reason[PYE_REASON_BYTES];
+} restore = {.file = -1};
+
+/* --- the file --- */
+
+static bool because(const char *reason)
+{
+    snprintf(restore.reason, sizeof restore.reason, "%s", reason);
+    return false;
+}
+
+/* Whoever could write it could run code as whoever starts from it. */
+static bool is_trusted(const struct stat *file)
+{
+    if (!S_ISREG(file->st_mode))
+        return because("it is no regular file");
+    if (file->st_uid != 0 && file->st_uid != geteuid())
+        return because("it belongs to another user");
+    if (file->st_mode & (S_IWGRP | S_IWOTH))
+        return because("others than its owner may write to it");
+    return true;
+}
+
+static bool read_tables(const struct stat *file)
+{
+    struct pye_image_header *header = &restore.image.header;
+    const char *wrong = "it is no snapshot";
+    if (pread(restore.file, header, sizeof *header, 0) == (ssize_t)sizeof *header)
+        wrong = pye_image_check_header(header, (uint64_t)file->st_size);
+    if (wrong != NULL)
+        return because(wrong);
+    size_t bytes = pye_image_tables_bytes(header);
+    void *tables = malloc(bytes);
+    if (tables == NULL || pread(restore.file, tables, bytes, sizeof *header) != (ssize_t)bytes)
+        wrong = "its tables cannot be read";
+    else
+        wrong = pye_image_check_tables(&restore.image, tables);
+    return wrong == NULL || because(wrong);
+}
+
+static bool open_image(void)
+{
+    struct stat file;
+    restore.file = open(restore.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (restore.file < 0)
+        return because(errno == ELOOP ? "it is a symbolic link" : strerror(errno));
+    if (fstat(restore.file, &file) < 0)
+        return because(strerror(errno));
+    return is_trusted(&file) && read_tables(&file);
+}
+
+/* --- the addresses --- */
+
+/* Whether this process has memory where an area goes. */
+static bool is_taken(const struct pye_map *map)
+{
+    const struct pye_image *image = &restore.image;
+    for (uint32_t i = 0; i < image->header.areas; i++) {
+        const struct pye_image_area *area = &image->areas[i];
+        if (area->start >= image->header.arena_start && map->start < area->end && map->end > area->start)
+            return true;
+    }
+    return false;
+}
+
+/* Looks at this process's memory, for what is in the way and for what stays. */
+static bool addresses_are_free(void)
+{
+    static char text[MAPS_BYTES];
+    const struct pye_image_header *header = &restore.image.header;
+    char *line = text;
+    struct pye_map map;
+    errno = 0;
+    if (pye_maps_read(text, sizeof text) < 0)
+        return because("/proc/self/maps cannot be read");
+    pye_keep(&restore.kept, 0, header->program_end);
+    pye_keep(&restore.kept, header->arena_start, header->arena_end);
+    while (pye_maps_next(&line, &map) && map.end <= PYE_MEMORY_END) {
+        if (map.end > header->arena_start && map.start < header->arena_end && is_taken(&map)) {
+            errno = EEXIST;
+            return because("its addresses are taken");
+        }
+        if (pye_is_kernels(&map))
+            pye_keep(&restore.kept, map.start, map.end);
+    }
+    return true;
+}
+
+/* Begins anew, with everything where the kernel puts it this time. Returns where that was done often enough. */
+static void try_again(char **argv)
+{
+    const char *tries = getenv(TRIES);
+    long done = 0;
+    char text[2] = "1";
+    if (tries != NULL && !pye_parse_number(tries, 0, MOST_TRIES, &done))
+        return;
+    if (done == MOST_TRIES)
+        return;
+    text[0] = (char)('1' + done);
+    if (setenv(TRIES, text, 1) == 0)
+        execv("/proc/self/exe", argv);
+}
+
+/* --- memory --- */
+
+static struct pye_step map_step(const struct pye_image_area *area, int flags)
+{
+    return (struct pye_step){.kind = PYE_STEP_MAP, .protection = (int)area->protection, .fd = -1,
+                             .flags = MAP_PRIVATE | MAP_ANONYMOUS | flags, .start = area->start,
+                             .bytes = area->end - area->start};
+}
+
+static struct pye_step run_step(const struct pye_image_area *area, const struct pye_image_run *run)
+{
+    struct pye_step step = {.kind = PYE_STEP_READ, .protection = (int)area->protection, .fd = restore.file,
+                            .flags = MAP_PRIVATE | MAP_FIXED, .start = run->start, .bytes = run->end - run->start,
+                            .offset = run->offset};
+    if (area->kind == PYE_AREA_PRIVATE)
+        step.kind = PYE_STEP_MAP;
+    return step;
+}
+
+static void advise(const struct pye_image_area *area)
+{
+    void *start = (void *)area->start; /* NOLINT(performance-no-int-to-ptr): the image's */
+    if (area->advice & PYE_ADVICE_WIPE_ON_FORK)
+        madvise(start, area->end - area->start, MADV_WIPEONFORK);
+    if (area->advice & PYE_ADVICE_DONT_DUMP)
+        madvise(start, area->end - area->start, MADV_DONTDUMP);
+}
+
+/* One area of the arena: 0 or an error number. */
+static int map_area(const struct pye_image_area *area, const struct pye_image_run *runs)
+{
+    struct pye_step step = map_step(area, MAP_FIXED_NOREPLACE);
+    bool whole = area->runs == 1 && runs->start == area->start && runs->end == area->end;
+    int error = 0;
+    if (area->kind == PYE_AREA_PRIVATE && whole) {
+        step = run_step(area, runs);
+        step.flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
+        error = pye_step(&step);
+    } else {
+        if (area->kind == PYE_AREA_SHARED)
+            step.flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+        error = pye_step(&step);
+        for (uint32_t i = 0; error == 0 && i < area->runs; i++) {
+            step = run_step(area, &runs[i]);
+            error = pye_step(&step);
+        }
+    }
+    if (error == 0 && area->advice != 0)
+        advise(area);
+    return error;
+}
+
+static bool in_program(const struct pye_image_area *area)
+{
+    return area->start < restore.image.header.program_end;
+}
+
+/* Gives back the first areas: nothing else is in there. */
+static void forget_arena(uint32_t areas)
+{
+    for (uint32_t i = 0; i < areas; i++) {
+        const struct pye_image_area *area = &restore.image.areas[i];
+        if (!in_program(area))
+            munmap((void *)area->start, area->end - area->start); /* NOLINT(performance-no-int-to-ptr) */
+    }
+}
+
+static bool map_arena(void)
+{
+    const struct pye_image_header *header = &restore.image.header;
+    const struct pye_image_run *runs = restore.image.runs;
+    for (uint32_t i = 0; i < header->areas; runs += restore.image.areas[i++].runs) {
+        const struct pye_image_area *area = &restore.image.areas[i];
+        int error = in_program(area) ? 0 : map_area(area, runs);
+        if (error == 0)
+            continue;
+        forget_arena(error == EEXIST ? i : i + 1);
+        return because(error == ENOMEM ? NO_ROOM : strerror(error));
+    }
+    return true;
+}
+
+/* Under a limit there must be room to go on, too: the drops come later than they might be needed. */
+static bool has_headroom(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return true;
+    void *room = mmap(NULL, HEADROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) {
+        forget_arena(restore.image.header.areas);
+        return because(NO_ROOM);
+    }
+    munmap(room, HEADROOM);
+    return true;
+}
+
+/* --- what the process takes along --- */
+
+/* Everything that must outlive the exchange, in one mapping of its own. */
+struct luggage {
+    struct pye_start start;
+    size_t steps;
+    struct pye_landing landing;
+    struct pye_step step[];
+};
+
+static size_t environment_bytes(size_t *count)
+{
+    size_t bytes = 0;
+    for (*count = 0; environ[*count] != NULL; (*count)++)
+        bytes += strlen(environ[*count]) + 1;
+    return bytes;
+}
+
+static void copy_environment(char **list, char *text)
+{
+    for (char **variable = environ; *variable != NULL; variable++) {
+        size_t bytes = strlen(*variable) + 1;
+        *list++ = memcpy(text, *variable, bytes);
+        text += bytes;
+    }
+    *list = NULL;
+}
+
+static struct luggage *pack(int argc, char **argv, const struct pye_options *options, size_t *bytes)
+{
+    size_t variables, text = environment_bytes(&variables);
+    size_t steps = restore.image.header.runs + restore.image.header.areas + STEPS_FOR_GAPS;
+    size_t head = sizeof(struct luggage) + steps * sizeof(struct pye_step);
+    size_t list = (variables + 1) * sizeof(char *);
+    *bytes = (head + list + text + PYE_IMAGE_PAGE - 1) / PYE_IMAGE_PAGE * PYE_IMAGE_PAGE;
+    struct luggage *luggage = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (luggage == MAP_FAILED) {
+        because(strerror(errno));
+        return NULL;
+    }
+    char **environment = (char **)((char *)luggage + head);
+    copy_environment(environment, (char *)environment + list);
+    luggage->start = (struct pye_start){.argc = argc, .argv = argv, .environment = environment,
+                                        .settings = options->python, .log_format = (int)options->log_format};
+    luggage->start.clocks = pye_machine_clocks(luggage->start.clock);
+    luggage->landing = (struct pye_landing){.thread_pointer = restore.image.header.thread_pointer,
+                                            .stack_pointer = restore.image.header.stack_pointer,
+                                            .entry = (uint64_t)pye_resume,
+                                            .argument = (uint64_t)&luggage->start};
+    return luggage;
+}
+
+/* pyentry's own memory, which this code stands on the shoulders of: last. */
+static void plan_program(struct luggage *luggage)
+{
+    const struct pye_image_run *runs = restore.image.runs;
+    for (uint32_t i = 0; i < restore.image.header.areas; runs += restore.image.areas[i++].runs) {
+        const struct pye_image_area *area = &restore.image.areas[i];
+        if (!in_program(area))
+            continue;
+        luggage->step[luggage->steps++] = map_step(area, MAP_FIXED);
+        for (uint32_t run = 0; run < area->runs; run++)
+            luggage->step[luggage->steps++] = run_step(area, &runs[run]);
+    }
+}
+
+/* The libraries and the heap that this process began with. */
+static void plan_drops(struct luggage *luggage, size_t bytes)
+{
+    uint64_t start, end;
+    pye_keep(&restore.kept, (uint64_t)luggage, (uint64_t)luggage + bytes);
+    for (size_t i = 0; i < restore.kept.count; i++) {
+        if (pye_gap_behind(&restore.kept, i, &start, &end))
+            luggage->step[luggage->steps++] =
+                (struct pye_step){.kind = PYE_STEP_DROP, .start = start, .bytes = end - start};
+    }
+}
+
+static bool go(int argc, char **argv, const struct pye_options *options)
+{
+    sigset_t all;
+    size_t bytes;
+    struct luggage *luggage = pack(argc, argv, options, &bytes);
+    if (luggage == NULL || !map_arena() || !has_headroom())
+        return false;
+    plan_drops(luggage, bytes);
+    plan_program(luggage);
+    luggage->start.file = restore.file;
+    /* From here on a signal finds no handler: it waits, and the snapshot's takes it. */
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &luggage->start.signals);
+    pye_leave_rseq();
+    pye_leap(luggage->step, luggage->steps, &luggage->landing);
+}
+
+/* --- the decision --- */
+
+/* There is no start from it: how that goes on. */
+static bool give_up(const struct pye_options *options)
+{
+    bool fatal = options->restore_or_fail == PYE_ON;
+    pye_log_as(fatal ? PYE_ERROR : PYE_WARNING, "%s is not used%s: %s", options->restore,
+               fatal ? "" : ", Python starts without it", restore.reason);
+    restore.path = NULL;
+    if (restore.file >= 0)
+        close(restore.file);
+    return !fatal;
+}
+
+bool pye_restore_prepare(const struct pye_options *options, char **argv)
+{
+    bool usable = true;
+    if (*options->restore != '\0') {
+        restore.path = options->restore;
+        usable = open_image() && pye_conditions_hold(&restore.image, argv, restore.reason);
+        if (usable && !addresses_are_free()) {
+            if (errno == EEXIST)
+                try_again(argv);
+            usable = false;
+        }
+    }
+    /* Who starts a Python from this one wants that program, not ours again. */
+    unsetenv("PYENTRY_RESTORE");
+    unsetenv("PYENTRY_RESTORE_OR_FAIL");
+    unsetenv(TRIES);
+    return usable || give_up(options);
+}
+
+bool pye_restore(int argc, char **argv, const struct pye_options *options)
+{
+    return restore.path == NULL || go(argc, argv, options) || give_up(options);
+}
+
+#else
+
+bool pye_restore_prepare(const struct pye_options *options, char **argv)
+{
+    (void)argv;
+    if (*options->restore == '\0')
+        return true;
+    pye_log("%s is not used: snapshots are for x86-64 with glibc", options->restore);
+    return options->restore_or_fail != PYE_ON;
+}
+
+bool pye_restore(int argc, char **argv, const struct pye_options *options)
+{
+    (void)argc;
+    (void)argv;
+    (void)options;
+    return true;
+}
+
+#endif

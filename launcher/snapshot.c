@@ -1,0 +1,336 @@
+#include "launcher/snapshot.h"
+
+#include "launcher/image.h"
+
+#include <stdlib.h>
+
+enum { USAGE_STATUS = 2 };
+
+#if PYE_SNAPSHOTS
+
+#include "launcher/arena.h"
+#include "launcher/conditions.h"
+#include "launcher/limits.h"
+#include "launcher/machine.h"
+#include "launcher/platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BIND_NOW_MARK "pyentry"
+
+enum { PRIVATE_MODE = 0600, FILE_NUMBER = 900, LOW_NUMBERS = 64 };
+
+struct request {
+    const char *output, *preload, *warm_up, *mode;
+    mode_t bits;
+    char temporary[PATH_MAX];
+};
+
+static const struct {
+    const char *name;
+    size_t offset;
+} arguments[] = {
+    {"-o", offsetof(struct request, output)},
+    {"--preload", offsetof(struct request, preload)},
+    {"--warm-up", offsetof(struct request, warm_up)},
+    {"--mode", offsetof(struct request, mode)},
+};
+
+/* --- the command line --- */
+
+static bool parse_mode(struct request *request)
+{
+    const char *mode = request->mode;
+    size_t digits = strspn(mode, "01234567");
+    request->bits = PRIVATE_MODE;
+    if (*mode == '\0')
+        return true;
+    request->bits = (mode_t)strtoul(mode, NULL, 8);
+    if (digits <= 4 && mode[digits] == '\0' && (request->bits & ~(mode_t)0755) == 0)
+        return true;
+    pye_log("--mode='%s' is not valid: it takes a mode like 0644, which only the owner may write to", mode);
+    return false;
+}
+
+/* The place for the value of a word; *value: where it stands behind an equals sign. */
+static const char **find_argument(struct request *request, const char *word, const char **value)
+{
+    size_t length = strcspn(word, "=");
+    for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++) {
+        if (strlen(arguments[i].name) != length || strncmp(arguments[i].name, word, length) != 0)
+            continue;
+        *value = word[length] == '=' ? word + length + 1 : NULL;
+        return (const char **)((char *)request + arguments[i].offset);
+    }
+    return NULL;
+}
+
+/* Takes our own words out of argv; what is left is python's command line. */
+static bool parse(struct request *request, int *argc, char **argv)
+{
+    int i = 1;
+    *request = (struct request){.output = "", .preload = "", .warm_up = "", .mode = ""};
+    for (; i < *argc; i++) {
+        const char *value, **place = find_argument(request, argv[i], &value);
+        if (place == NULL)
+            break;
+        if (value == NULL && i + 1 < *argc)
+            value = argv[++i];
+        if (value == NULL || *value == '\0') {
+            pye_log("--snapshot: %s needs a value", argv[i]);
+            return false;
+        }
+        *place = value;
+    }
+    for (int rest = 1; rest + i - 1 <= *argc; rest++)
+        argv[rest] = argv[rest + i - 1]; /* the closing NULL too */
+    *argc -= i - 1;
+    if (*request->output == '\0') {
+        pye_log("--snapshot: -o FILE is missing: the file to write");
+        return false;
+    }
+    if (*request->preload == '\0' && *argc == 1) {
+        pye_log("--snapshot: nothing to do: name modules (--preload MODULE,...), or a program that calls "
+                "pyentry.checkpoint()");
+        return false;
+    }
+    return parse_mode(request);
+}
+
+/* --- the process that runs Python --- */
+
+/* Numbers that a start may find in use stay free. */
+static void leave_low_numbers(void)
+{
+    for (int fd = STDERR_FILENO + 1; fd < LOW_NUMBERS; fd++) {
+        if (fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, fd) != fd)
+            return;
+    }
+}
+
+static int take(int argc, char **argv, const struct pye_options *options, const struct request *request,
+                const struct pye_arena *arena)
+{
+    const struct pye_taking taking = {
+        .preload = request->preload, .warm_up = request->warm_up,
+        .arena_start = arena->start, .arena_end = arena->end,
+        .stack_start = arena->stack_start, .stack_end = arena->stack_end,
+        .file = arena->file, .words = arena->words, .words_bytes = arena->words_bytes,
+    };
+    if (fcntl(arena->file, F_SETFD, FD_CLOEXEC) < 0)
+        pye_log("--snapshot: %s", strerror(errno));
+    syscall(SYS_close_range, STDERR_FILENO + 1, (unsigned)arena->file - 1, 0);
+    leave_low_numbers();
+    const char *bind_now = getenv("LD_BIND_NOW");
+    if (bind_now != NULL && strcmp(bind_now, BIND_NOW_MARK) == 0)
+        unsetenv("LD_BIND_NOW");
+    /* The count of CPUs here, so that no variable is set that a start would not find again. */
+    struct pye_settings settings = options->python;
+    settings.cpus = pye_cpus_affinity();
+    pye_signals_configure(&settings);
+    return pye_take_snapshot(argc, argv, &settings, &taking);
+}
+
+/* No library is bound late: the code for that saves registers by this processor's size. Any value will do, and this one
+ * tells it from the user's. */
+static char **environment_for_arena(void)
+{
+    static char now[] = "LD_BIND_NOW=" BIND_NOW_MARK;
+    size_t count = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **copy = calloc(count + 2, sizeof *copy);
+    if (copy != NULL) {
+        memcpy(copy, environ, count * sizeof *copy);
+        if (pye_platform_variable("LD_BIND_NOW") == NULL)
+            copy[count] = now;
+    }
+    return copy;
+}
+
+/* In the child: does not return but in the arena, in main. */
+static void begin(char **argv, char **python, int file)
+{
+    static char words[PYE_IMAGE_WORDS / 4];
+    struct pye_arena arena = {.words = words};
+    char **environment = environment_for_arena();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    arena.file = fcntl(file, F_DUPFD, FILE_NUMBER);
+    if (arena.file < 0) /* a low limit on descriptors */
+        arena.file = fcntl(file, F_DUPFD, LOW_NUMBERS * 2);
+    arena.words_bytes = pye_conditions_tell(words, sizeof words, python);
+    if (environment == NULL || arena.file < 0 || arena.words_bytes == 0)
+        pye_log("the snapshot was not taken: the environment cannot be told");
+    else
+        pye_arena_enter(argv, environment, &arena);
+    _exit(EXIT_FAILURE);
+}
+
+/* --- the process that watches --- */
+
+/* A file beside the one that is wanted, so that it can be renamed. */
+static int open_temporary(struct request *request)
+{
+    int length = snprintf(request->temporary, sizeof request->temporary, "%s.XXXXXX", request->output);
+    int file = -1;
+    errno = ENAMETOOLONG;
+    if (length < (int)sizeof request->temporary)
+        file = mkostemp(request->temporary, O_CLOEXEC);
+    if (file < 0)
+        pye_log("%s cannot be written: %s", request->output, strerror(errno));
+    return file;
+}
+
+/* Until nobody is left: the writer comes to us when its parent has ended. */
+static bool wait_for_all(void)
+{
+    int status;
+    bool well = true;
+    for (;;) {
+        pid_t pid = waitpid(-1, &status, 0);
+        if (pid < 0 && errno == EINTR)
+            continue;
+        if (pid < 0)
+            return well;
+        if (WIFSIGNALED(status))
+            pye_log("the snapshot was not taken: a process ended by signal %d", WTERMSIG(status));
+        well = well && status == 0;
+    }
+}
+
+/* Whether a reader would take it. */
+static bool check(int file, uint64_t *bytes)
+{
+    struct pye_image image;
+    struct stat now;
+    if (fstat(file, &now) < 0 || pread(file, &image.header, sizeof image.header, 0) != sizeof image.header
+        || pye_image_check_header(&image.header, (uint64_t)now.st_size) != NULL)
+        return false;
+    size_t length = pye_image_tables_bytes(&image.header);
+    void *tables = malloc(length);
+    bool good = tables != NULL && pread(file, tables, length, sizeof image.header) == (ssize_t)length
+                && pye_image_check_tables(&image, tables) == NULL;
+    free(tables);
+    *bytes = (uint64_t)now.st_size;
+    return good;
+}
+
+static bool sync_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    int fd = directory == NULL ? -1 : open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+    if (fd >= 0)
+        close(fd);
+    free(directory);
+    return done;
+}
+
+static bool publish(const struct request *request, int file)
+{
+    uint64_t bytes;
+    if (!check(file, &bytes)) {
+        pye_log("the snapshot was not taken: what was written is not whole");
+        return false;
+    }
+    if (fchmod(file, request->bits) < 0 || fsync(file) < 0 || rename(request->temporary, request->output) < 0
+        || !sync_directory(request->output)) {
+        pye_log("%s cannot be written: %s", request->output, strerror(errno));
+        return false;
+    }
+    printf("%s: %.1f MB\n", request->output, (double)bytes / 1e6);
+    return true;
+}
+
+static bool can_be_taken(void)
+{
+    struct pye_machine machine;
+    struct rlimit limit;
+    uint64_t start, end;
+    const char *what;
+    if (!pye_machine_find(&machine, &what)) {
+        pye_log("snapshots cannot be taken: %s was linked without a build id", what);
+        return false;
+    }
+    if (!pye_machine_program(&start, &end)) {
+        pye_log("snapshots cannot be taken: this pyentry is position-independent; build it against a Python whose "
+                "static library is not (Debian's python3-dev)");
+        return false;
+    }
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        pye_log("snapshots cannot be taken under a limit on address space: ulimit -v unlimited");
+        return false;
+    }
+    return true;
+}
+
+static int watch(char **argv, char **python, struct request *request)
+{
+    int file = open_temporary(request);
+    if (file < 0)
+        return EXIT_FAILURE;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        begin(argv, python, file);
+    if (child < 0)
+        pye_log("the snapshot was not taken: fork: %s", strerror(errno));
+    if (child > 0 && wait_for_all() && publish(request, file))
+        return EXIT_SUCCESS;
+    unlink(request->temporary);
+    return EXIT_FAILURE;
+}
+
+/* The command line as it was: for the process in the arena, which comes here with it. */
+static char **whole_command_line(int argc, char **argv)
+{
+    static char command[] = "--snapshot";
+    char **whole = calloc((size_t)argc + 2, sizeof *whole);
+    if (whole != NULL) {
+        whole[0] = argv[0];
+        whole[1] = command;
+        memcpy(whole + 2, argv + 1, (size_t)argc * sizeof *argv);
+    }
+    return whole;
+}
+
+int pye_snapshot(int argc, char **argv, const struct pye_options *options)
+{
+    struct request request;
+    const struct pye_arena *arena = pye_arena_here();
+    char **whole = whole_command_line(argc, argv);
+    int status = USAGE_STATUS;
+    if (whole != NULL && parse(&request, &argc, argv)) {
+        if (arena != NULL)
+            status = take(argc, argv, options, &request, arena);
+        else
+            status = can_be_taken() ? watch(whole, argv, &request) : EXIT_FAILURE;
+    }
+    free(whole);
+    return status;
+}
+
+#else
+
+int pye_snapshot(int argc, char **argv, const struct pye_options *options)
+{
+    (void)argc;
+    (void)argv;
+    (void)options;
+    pye_log("--snapshot: snapshots are for x86-64 with glibc");
+    return EXIT_FAILURE;
+}
+
+#endif
