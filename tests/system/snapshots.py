@@ -1,0 +1,81 @@
+"""What the tests of snapshots share: taking one, starting from it, and the fields of its header."""
+
+import os
+import struct
+
+import pytest
+
+from harness import PYENTRY, clean_env, run
+
+# name, struct code: launcher/image.h
+FIELDS = [("magic", "8s"), ("version", "I"), ("header_bytes", "I"), ("file_bytes", "Q"), ("data_offset", "Q"),
+          ("areas", "I"), ("runs", "I"), ("words_bytes", "I"), ("flags", "I"), ("program_start", "Q"),
+          ("program_end", "Q"), ("arena_start", "Q"), ("arena_end", "Q"), ("thread_pointer", "Q"),
+          ("stack_pointer", "Q"), ("build_id_pyentry", "20s"), ("build_id_loader", "20s"), ("build_id_libc", "20s"),
+          ("cpu", "48s"), ("page_bytes", "I"), ("tables_checksum", "I"), ("header_checksum", "I")]
+
+
+def offsets():
+    """{field: its place in the header}"""
+    at, found = 0, {}
+    for name, code in FIELDS:
+        found[name] = at
+        at += struct.calcsize("<" + code)
+    return found
+
+
+def areas(path):
+    """(start, end) of the areas of memory in the image."""
+    with open(path, "rb") as file:
+        data = file.read()
+    fields = header(path)
+    return [struct.unpack_from("<QQ", data, fields["header_bytes"] + 32 * n) for n in range(fields["areas"])]
+
+
+def header(path):
+    """{field: value}"""
+    layout = "<" + "".join(code for _, code in FIELDS)
+    with open(path, "rb") as file:
+        values = struct.unpack(layout, file.read(struct.calcsize(layout)))
+    return dict(zip([name for name, _ in FIELDS], values))
+
+
+def take(path, *words, env=None, **options):
+    """pyentry --snapshot -o path words...; the report."""
+    done = try_to_take(path, *words, env=env, **options)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert os.path.exists(path)
+    return done.stdout.decode()
+
+
+def try_to_take(path, *words, env=None, **options):
+    options.setdefault("timeout", 60)
+    return run([PYENTRY, "--snapshot", "-o", str(path), *words], env=clean_env() if env is None else env, **options)
+
+
+def start(path, *words, options=(), **more):
+    """A start that must be one from the snapshot."""
+    return run([PYENTRY, "--restore-or-fail", f"--restore={path}", *options, *words], **more)
+
+
+def said(path, *words, **more):
+    """What a start wrote to stdout, where it went well."""
+    done = start(path, *words, **more)
+    assert (done.returncode, done.stderr) == (0, b""), (done.returncode, done.stdout, done.stderr)
+    return done.stdout.decode()
+
+
+def either(path, *words, options=(), **more):
+    """A start that may do without."""
+    return run([PYENTRY, f"--restore={path}", *options, *words], **more)
+
+
+def why_not():
+    """Why this pyentry can take no snapshots, in its own words; None: it can."""
+    done = run([PYENTRY, "--snapshot", "-o", "/dev/null/x", "--preload", "json"])
+    told = done.stderr.decode()
+    return told if "snapshots cannot be taken" in told or "snapshots are for" in told else None
+
+
+WHY_NOT = why_not()
+needed = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))

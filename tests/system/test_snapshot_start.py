@@ -1,0 +1,345 @@
+"""A process that starts from a snapshot is a new process: in everything that belongs to one, and in pyentry's promises."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from harness import PYENTRY, clean_env, gather, run, stock
+from snapshots import needed, said, start, take
+
+pytestmark = needed
+
+
+@pytest.fixture(scope="module")
+def snap(tmp_path_factory):
+    path = tmp_path_factory.mktemp("snap") / "json.snap"
+    take(path, "--preload", "json,decimal,asyncio,multiprocessing.pool,ssl,sqlite3,tempfile,uuid")
+    return path
+
+
+SHOW = """if 1:
+    import json, os, sys
+    print(json.dumps({
+        "argv": sys.argv, "orig": sys.orig_argv[1:], "cwd": os.getcwd(), "path0": sys.path[0], "name": __name__,
+        "env": os.environ.get("WORD"), "getenv": os.popen("echo $WORD").read().strip(), "executable": sys.executable,
+        "modules": "decimal" in sys.modules, "file": globals().get("__file__"), "flags": list(sys.flags),
+        "streams": [s.name + s.mode + s.encoding + s.errors + str(s.line_buffering) + str(s.isatty())
+                    for s in (sys.stdin, sys.stdout, sys.stderr)]}))
+"""
+
+
+def shown(output):
+    return json.loads(output)
+
+
+def test_command_line_environment_and_directory(snap, tmp_path):
+    """Those of the new process, as without a snapshot; the modules are there."""
+    env = clean_env(WORD="new word")
+    fresh = shown(said(snap, "-c", SHOW, "one", "two", env=env, cwd=tmp_path))
+    plain = shown(run([PYENTRY, "-c", SHOW, "one", "two"], env=env, cwd=tmp_path).stdout)
+    assert fresh.pop("modules") and not plain.pop("modules")
+    assert fresh == plain
+    assert fresh["env"] == fresh["getenv"] == "new word"
+
+
+@pytest.mark.parametrize("kind", ["file", "module", "directory", "stdin"])
+def test_targets(snap, tmp_path, kind):
+    """A script, a module, a directory and standard input are the program, as they are without a snapshot."""
+    (tmp_path / "prog").mkdir()
+    for name in ("prog.py", "prog/__main__.py"):
+        (tmp_path / name).write_text(SHOW)
+    words = {"file": ["prog.py", "a"], "module": ["-m", "prog", "a"], "directory": ["prog", "a"], "stdin": ["-", "a"]}
+    extra = {"input": SHOW.encode()} if kind == "stdin" else {}
+    fresh = shown(said(snap, *words[kind], cwd=tmp_path, **extra))
+    plain = shown(run([PYENTRY, *words[kind]], cwd=tmp_path, **extra).stdout)
+    assert fresh.pop("modules") and not plain.pop("modules")
+    assert fresh == plain
+
+
+def test_the_program_of_the_snapshot(tmp_path):
+    """With nothing on the command line the program runs that was given to --snapshot, arguments and all."""
+    take(tmp_path / "a.snap", "--preload", "json", "-c", "import sys; print(sys.argv, __name__)", "x", "y")
+    assert said(tmp_path / "a.snap") == "['-c', 'x', 'y'] __main__\n"
+    assert said(tmp_path / "a.snap", "-c", "print('other')") == "other\n"
+
+
+def test_options_of_python_stay(tmp_path):
+    """A snapshot taken with -O and -X dev serves starts with them, in whatever spelling."""
+    take(tmp_path / "a.snap", "--preload", "json", "-O", "-Xutf8")
+    assert said(tmp_path / "a.snap", "-OXutf8", "-c", "import sys; print(sys.flags.optimize)") == "1\n"
+    assert said(tmp_path / "a.snap", "-u", "-O", "-X", "utf8", "-c", "print(2)") == "2\n"
+
+
+def test_environment_is_not_handed_on(snap):
+    """A Python that the program starts is a plain one."""
+    code = "import os; print([n for n in os.environ if 'RESTORE' in n], os.popen('env | grep -c RESTORE').read().strip())"
+    assert said(snap, "-c", code) == "[] 0\n"
+    assert said(snap, "-c", code, env=clean_env(PYENTRY_RESTORE=str(snap))) == "[] 0\n"
+
+
+def test_by_variable(snap):
+    done = run([PYENTRY, "-c", "import sys; print('decimal' in sys.modules)"],
+               env=clean_env(PYENTRY_RESTORE=str(snap), PYENTRY_RESTORE_OR_FAIL="on"))
+    assert (done.stdout, done.stderr) == (b"True\n", b"")
+
+
+def test_closed_streams(snap):
+    """A closed stream is None, as in python."""
+    code = "import os, sys; os.write(3, repr([sys.stdin, sys.__stdin__, sys.stdout, sys.stderr]).encode())"
+    script = f"exec 3>&1; exec '{PYENTRY}' --restore-or-fail --restore='{snap}' -c \"$1\" <&- >&- 2>&-"
+    done = run(["sh", "-c", script, "sh", code])
+    assert done.stdout == b"[None, None, None, None]"
+
+
+def test_descriptors_are_python_s(snap):
+    """Nothing of ours stays open."""
+    code = "import os; print([os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') if int(n) > 2][:-1])"
+    assert said(snap, "-c", "import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))") == "[0, 1, 2, 3]\n", code
+
+
+def test_signals_that_were_ignored(snap):
+    """stay ignored, and Python's table says so; the others are as in python."""
+    code = ("import signal; print([str(signal.getsignal(n)) for n in (1, 2, 3, 13, 25)],"
+            " callable(signal.getsignal(15)))")
+    for trap in ("", "trap '' HUP INT;", "trap '' TERM QUIT;"):
+        ours = run(["sh", "-c", f"{trap} exec '{PYENTRY}' --restore-or-fail --restore='{snap}' -c \"{code}\""])
+        plain = run(["sh", "-c", f"{trap} exec '{PYENTRY}' -c \"{code}\""])
+        assert (ours.stdout, ours.stderr) == (plain.stdout, b""), trap
+
+
+READY = "import time\ntry:\n    print('ready'); time.sleep(60)\nfinally:\n    print('bye')\n"
+
+
+@pytest.mark.parametrize("options,number,expected", [
+    ([], signal.SIGTERM, -signal.SIGTERM), (["--term-status=7"], signal.SIGTERM, 7),
+    (["--init=always"], signal.SIGTERM, -signal.SIGTERM), ([], signal.SIGINT, -signal.SIGINT),
+    (["--signal-map=USR1=TERM"], signal.SIGUSR1, -signal.SIGTERM),
+    (["--signal-map=USR1=TERM,TERM=0"], signal.SIGUSR1, None),
+    (["--signal-map=INT=TERM"], signal.SIGINT, -signal.SIGTERM)])
+def test_stops(snap, options, number, expected):
+    """SIGTERM and its relations do what they do in every pyentry; a status is as without a snapshot."""
+    results = []
+    for way in (["--restore-or-fail", f"--restore={snap}"], []):
+        with subprocess.Popen([PYENTRY, *options, *way, "-c", READY], env=clean_env(), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as child:
+            assert child.stdout.readline() == b"ready\n"
+            child.send_signal(number)
+            out, _ = child.communicate(timeout=30)
+            results.append((out, child.returncode))
+    assert results[0] == results[1]
+    assert expected is None or results[0] == (b"bye\n", expected)
+
+
+def test_stop_report(snap):
+    code = "import signal, time\nsignal.signal(15, lambda *a: None)\nprint('ready')\nfor _ in range(100): time.sleep(.1)"
+    with subprocess.Popen([PYENTRY, "--stop-report=100ms", f"--restore={snap}", "-c", code], env=clean_env(),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"ready\n"
+        child.terminate()
+        assert b"still running 0.1 s after SIGTERM" in child.stderr.readline()
+        child.kill()
+
+
+@pytest.mark.parametrize("options", [[], ["--faulthandler=off"], ["--log-format=json"]])
+def test_crashes_and_tracebacks(snap, options):
+    """as without a snapshot: to stderr, as text or as JSON."""
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGABRT)"
+    for code in (crash, "1/0"):
+        fresh = start(snap, "-c", code, options=options)
+        plain = run([PYENTRY, *options, "-c", code])
+        assert fresh.returncode == plain.returncode
+        lines = [[line for line in done.stderr.splitlines() if line and b"Extension" not in line
+                  and b"thread 0x" not in line] for done in (fresh, plain)]
+        if "json" in str(options):
+            lines = [[json.loads(line)["severity"] for line in side] for side in lines]
+        assert lines[0] == lines[1]
+
+
+def test_cpus(snap):
+    assert said(snap, "-c", "import os; print(os.cpu_count())", options=["--cpus=7"]) == "7\n"
+    plain = run([PYENTRY, "-c", "import os; print(os.cpu_count())"]).stdout.decode()
+    assert said(snap, "-c", "import os; print(os.cpu_count())") == plain
+
+
+def test_as_pid_1(snap):
+    """In a PID namespace the init supervises it."""
+    script = f"exec '{PYENTRY}' --restore-or-fail --restore='{snap}' -c 'import os; print(os.getpid(), os.getppid())'"
+    done = run(["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", script])
+    assert (done.stdout, done.stderr) == (b"2 1\n", b"")
+
+
+def test_print_is_one_write(snap, tmp_path):
+    """pyentry's print, not python's."""
+    trace = tmp_path / "trace"
+    done = run(["strace", "-e", "trace=write", "-o", trace, PYENTRY, "--restore-or-fail", f"--restore={snap}", "-c",
+                "print('a', 'b', 3)"])
+    assert done.stdout == b"a b 3\n"
+    writes = [line for line in trace.read_text().splitlines() if line.startswith("write(1")]
+    assert len(writes) == 1 and writes[0].startswith('write(1, "a b 3\\n", 6)'), writes
+
+
+PLAIN = """if 1:
+    import asyncio, ctypes, gc, json, multiprocessing, os, signal, sqlite3, ssl, subprocess, sys, tempfile, threading, time
+    seen = []
+    threads = [threading.Thread(target=seen.append, args=(n,)) for n in range(20)]
+    [t.start() for t in threads], [t.join() for t in threads]
+    assert len(seen) == 20 and threading.main_thread().native_id == os.getpid() == threading.get_native_id()
+    child = os.fork()
+    if child == 0:
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert subprocess.run([sys.executable, "-c", "print(5)"], capture_output=True).stdout == b"5\\n"
+    assert sqlite3.connect(":memory:").execute("select 1 + 1").fetchone() == (2,)
+    import _elementtree, array, lzma, readline, zoneinfo
+    big = [bytearray(50_000_000) for _ in range(10)]; small = [bytes(100) for _ in range(300_000)]
+    del big, small
+    sys.setrecursionlimit(50_000)
+    json.loads("[" * 20_000 + "]" * 20_000)
+    sys.setrecursionlimit(1000)
+    got = []
+    signal.signal(signal.SIGALRM, lambda *a: got.append(1)); signal.setitimer(signal.ITIMER_REAL, 0.01)
+    deadline = time.monotonic() + 20
+    while not got and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert got
+    assert not threading.Event().wait(0.01) and threading.Lock().acquire(timeout=1)
+    async def main():
+        assert await asyncio.get_running_loop().run_in_executor(None, lambda: 5) == 5
+        process = await asyncio.create_subprocess_exec("echo", "hi", stdout=-1)
+        assert (await process.communicate())[0] == b"hi\\n"
+    asyncio.run(main())
+    assert gc.collect() >= 0
+    ctypes.CDLL(None).puts(b"from C")
+    print("all well")
+"""
+
+
+def test_everything_as_in_a_plain_process(snap):
+    """Threads, forks, children, new extension modules, memory, recursion, signals, timers, asyncio, C's own output."""
+    assert sorted(said(snap, "-c", PLAIN, timeout=90).split("\n")) == ["", "all well", "from C"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(snap, tmp_path, method):
+    program = tmp_path / "pool.py"
+    program.write_text("import multiprocessing as mp, sys\ndef square(x): return x * x\nif __name__ == '__main__':\n"
+                       "    with mp.get_context(sys.argv[1]).Pool(2) as pool: print(pool.map(square, range(4)))\n")
+    assert said(snap, program, method, timeout=60) == "[0, 1, 4, 9]\n"
+
+
+def test_cxx_exceptions(snap, tmp_path):
+    """An exception of C++ is caught in a library that is loaded after the start: the unwinder finds its way."""
+    (tmp_path / "throw.cc").write_text(
+        'extern "C" int catches(int n) { try { if (n) throw n; return 0; } catch (int m) { return m + 1; } }\n')
+    library = tmp_path / "throw.so"
+    subprocess.run(["c++", "-shared", "-fPIC", "-o", library, tmp_path / "throw.cc"], check=True)
+    assert said(snap, "-c", f"import ctypes; print(ctypes.CDLL('{library}').catches(41))") == "42\n"
+
+
+def test_clocks_need_no_system_call(snap, tmp_path):
+    """The kernel's clocks are found again at their new address."""
+    trace = tmp_path / "trace"
+    run(["strace", "-e", "trace=clock_gettime", "-o", trace, PYENTRY, "--restore-or-fail", f"--restore={snap}", "-c",
+         "import time; [time.monotonic() for _ in range(100)]"])
+    assert len(trace.read_text().splitlines()) < 10
+
+
+def test_time_zone(snap):
+    code = "import time; print(time.tzname[0], time.timezone)"
+    assert said(snap, "-c", code, env=clean_env(TZ="XYZ-3")) == "XYZ -10800\n"
+    assert said(snap, "-c", code, env=clean_env(TZ="UTC0")) == "UTC 0\n"
+
+
+SECRETS = """if 1:
+    import ctypes, json, multiprocessing, os, random, secrets, sqlite3, ssl, tempfile, uuid
+    libc = ctypes.CDLL(None)
+    print(json.dumps({
+        "pid": os.getpid(), "random": random.random(), "ssl": ssl.RAND_bytes(8).hex(),
+        "secrets": secrets.token_hex(8), "uuid4": str(uuid.uuid4()), "uuid1": str(uuid.uuid1()),
+        "key": multiprocessing.current_process().authkey.hex(), "own": __import__("owned").mine.random(),
+        "sqlite": sqlite3.connect(":memory:").execute("select random()").fetchone()[0],
+        "name": next(tempfile._get_candidate_names()), "libc": libc.random(), "canary": canary()}))
+"""
+
+CANARY = """if 1:
+    def canary():
+        import ctypes, mmap
+        code = mmap.mmap(-1, 4096, prot=7)
+        code.write(bytes.fromhex("64488b042528000000c3"))
+        return ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+"""
+
+
+def test_randomness_is_new_with_equal_pids(tmp_path):
+    """Two starts that have the same PID share no random number, whatever was seeded before the snapshot."""
+    (tmp_path / "owned.py").write_text(
+        "import random, ssl, tempfile, sqlite3, multiprocessing, uuid, ctypes\nmine = random.Random(1)\n"
+        "random.seed(1)\nssl.RAND_bytes(1)\nnext(tempfile._get_candidate_names())\nctypes.CDLL(None).srandom(1)\n"
+        "sqlite3.connect(':memory:').execute('select random()')\nuuid.uuid1()\n")
+    take(tmp_path / "a.snap", "--preload", "owned", cwd=tmp_path)
+    command = [PYENTRY, "--init=never", "--restore-or-fail", f"--restore={tmp_path / 'a.snap'}", "-c",
+               CANARY + SECRETS]
+    seen = []
+    for _ in range(2):
+        done = run(["unshare", "--pid", "--fork", "--mount-proc", *command], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        seen.append(json.loads(done.stdout))
+    assert seen[0].pop("pid") == seen[1].pop("pid") == 1
+    assert {name for name in seen[0] if seen[0][name] == seen[1][name]} == set()
+
+
+def test_numpy_is_seeded_anew(tmp_path):
+    if stock("-c", "import numpy").returncode:
+        pytest.skip("no numpy")
+    (tmp_path / "owned.py").write_text("import numpy\nnumpy.random.seed(1)\nmine = numpy.random.default_rng(1)\n"
+                                       "old = numpy.random.RandomState(1)\n")
+    take(tmp_path / "a.snap", "--preload", "owned", cwd=tmp_path)
+    code = ("import numpy, owned; print(numpy.random.random(), owned.mine.random(), owned.old.random());"
+            "print((numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum())")
+    first, second = (said(tmp_path / "a.snap", "-c", code, cwd=tmp_path).split("\n") for _ in range(2))
+    assert first[1] == second[1] == "27000000.0"
+    assert not set(first[0].split()) & set(second[0].split())
+
+
+def test_hash_secret_is_of_the_snapshot(tmp_path):
+    """Strings hash alike in all starts of one snapshot, and differently in another one."""
+    hashes = []
+    for name in ("a", "b"):
+        take(tmp_path / name, "--preload", "json")
+        hashes += [said(tmp_path / name, "-c", "print(hash('abc'))") for _ in range(2)]
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
+
+
+def test_unprivileged(snap, tmp_path):
+    """Another user, without capabilities and with no_new_privs, takes one and starts from it."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
+            "--bounding-set=-all"]
+    os.chmod(tmp_path, 0o777)
+    for parent in tmp_path.parents:
+        if run([*drop, "test", "-x", parent]).returncode:
+            os.chmod(parent, os.stat(parent).st_mode | 0o011)
+    path = tmp_path / "a.snap"
+    done = run([*drop, PYENTRY, "--snapshot", "-o", path, "--preload", "json"])
+    assert done.returncode == 0, done.stderr
+    done = run([*drop, PYENTRY, "--restore-or-fail", f"--restore={path}", "-c", "print(1)"])
+    assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
+def test_under_a_limit_on_address_space(snap):
+    """A start works where there is room; where there is none, it goes on without the snapshot. It never breaks."""
+    script = f"ulimit -v $1; exec '{PYENTRY}' --restore='{snap}' -c 'print(1)'"
+
+    def outcome_under(kilobytes):
+        done = run(["sh", "-c", script, "sh", str(kilobytes)])
+        assert (done.returncode, done.stdout) == (0, b"1\n"), (kilobytes, done)
+        return done.stderr
+
+    assert outcome_under(4_000_000) == b""
+    said_so = gather(outcome_under, range(20_000, 140_000, 4_000))
+    assert said_so[-1] == b"" and b"there is no room for its memory" in said_so[0]
+    assert all(line == b"" or b"no room" in line for line in said_so)

@@ -1,0 +1,221 @@
+"""pyentry --snapshot: what goes in, what is told, and what is refused, by name."""
+
+import os
+import re
+import stat
+
+import pytest
+
+from harness import PYENTRY, clean_env, run
+from snapshots import needed, said, start, take, try_to_take
+
+pytestmark = needed
+
+
+def app(tmp_path, text):
+    (tmp_path / "app.py").write_text(text)
+    return tmp_path
+
+
+def refused(tmp_path, text, *words):
+    """The line that refuses a snapshot of an app of this text; nothing may be left behind."""
+    before = set(os.listdir(app(tmp_path, text)))
+    done = try_to_take(tmp_path / "a.snap", *(words or ("--preload", "app")), cwd=tmp_path)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert {name for name in os.listdir(tmp_path) if "snap" in name} == {n for n in before if "snap" in n}
+    return done.stderr.decode()
+
+
+REFUSED = [
+    ("connected socket", "import socket\nl = socket.create_server(('127.0.0.1', 0))\ns = socket.create_connection("
+     "l.getsockname())\nl.close()", r"descriptor \d+ is a socket \(<socket.socket .*close it before"),
+    ("listening socket", "import socket\nl = socket.create_server(('127.0.0.1', 0))",
+     r"is a listening socket.*listen in the program itself"),
+    ("thread", "import threading, time\ndef work():\n    time.sleep(60)\nthreading.Thread(target=work, daemon=True,"
+     " name='worker').start()", r"the thread 'worker' runs: stop it(.|\n)*in work"),
+    ("busy executor", "from concurrent.futures import ThreadPoolExecutor\nimport time\nat = ThreadPoolExecutor(1)\n"
+     "at.submit(time.sleep, 1.5)", r"the thread 'ThreadPoolExecutor-0_0' runs"),
+    ("child", "import subprocess\nchild = subprocess.Popen(['sleep', '5'])", r"the child process \d+ \(sleep\) runs"),
+    ("half a pipe", "import os\nr, w = os.pipe()\nos.close(w)", r"is (an end of a pipe whose other end|a pipe with data)"),
+    ("full pipe", "import os\nr, w = os.pipe()\nos.write(w, b'x')", r"is a pipe with data in it"),
+    ("half a pair", "import socket\na, b = socket.socketpair()\nb.close()", r"is a (socket|Unix socket)"),
+    ("deleted file", "import tempfile\nf = tempfile.TemporaryFile()", r"is a deleted file"),
+    ("memfd", "import os\nfd = os.memfd_create('x')", r"is a memfd"),
+    ("inotify", "import ctypes\nfd = ctypes.CDLL(None).inotify_init()", r"is anon_inode:inotify: it cannot be made again"),
+    ("timerfd", "import ctypes\nfd = ctypes.CDLL(None).timerfd_create(1, 0)", r"is anon_inode:\[timerfd\]"),
+    ("directory", "import os\nfd = os.open('.', os.O_RDONLY)", r"only regular files and devices"),
+    ("journal", "import sqlite3\nc = sqlite3.connect('x.db', isolation_level=None)\nc.execute('pragma journal_mode=wal')\n"
+     "c.execute('create table t (a)')", r"a database's journal, .*x.db-(wal|shm)"),
+    ("shared map", "import mmap\nf = open('map', 'w+b')\nf.truncate(4096)\nm = mmap.mmap(f.fileno(), 4096)\nf.close()",
+     r"(map is mapped to be written to and shared|descriptor \d+)"),
+]
+
+
+@pytest.mark.parametrize("text,words", [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_what_cannot_be_carried(tmp_path, text, words):
+    """Each is refused by name, with what to do about it."""
+    told = refused(tmp_path, text)
+    assert told.startswith("pyentry: the snapshot was not taken: ") and re.search(words, told), told
+
+
+def test_io_uring(tmp_path):
+    code = ("import ctypes\nroom = ctypes.create_string_buffer(200)\nfd = ctypes.CDLL(None).syscall(425, 1, room)\n"
+            "print('fd', fd)")
+    if run(["/usr/bin/python3", "-c", code]).stdout.strip() == b"fd -1":
+        pytest.skip("this kernel has no io_uring for us")
+    assert "io_uring" in refused(tmp_path, code)
+
+
+def test_what_can_be_carried(tmp_path):
+    """Files, pipes, pairs, epoll with a loop in it, eventfd, an idle executor, shared memory: made again at each start."""
+    app(tmp_path, """if 1:
+        import asyncio, mmap, os, socket
+        from concurrent.futures import ThreadPoolExecutor
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        left, right = socket.socketpair()
+        loop = asyncio.new_event_loop()
+        pool = ThreadPoolExecutor(2)
+        assert pool.submit(int, "5").result() == 5
+        text = open(__file__); text.readline()
+        shared = mmap.mmap(-1, 10000)
+        shared[:5] = b"early"
+        event = os.eventfd(3) if hasattr(os, "eventfd") else None
+    """)
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    code = """if 1:
+        import asyncio, os, app
+        os.write(app.writer, b"x"); assert os.read(app.reader, 9) == b"x" and not os.get_blocking(app.reader)
+        app.left.send(b"y"); assert app.right.recv(9) == b"y"
+        app.loop.call_soon_threadsafe(print, "soon"); app.loop.run_until_complete(asyncio.sleep(0.01))
+        assert app.pool.submit(int, "6").result(20) == 6
+        assert app.text.readline().strip().startswith("import asyncio")
+        assert app.shared[:5] == b"early"
+        child = os.fork()
+        if child == 0:
+            app.shared[:5] = b"child"; os._exit(0)
+        os.waitpid(child, 0)
+        assert app.shared[:5] == b"child"
+        assert app.event is None or os.eventfd_read(app.event) == 3
+    """
+    for _ in range(2):
+        assert said(tmp_path / "a.snap", "-c", code, cwd=tmp_path) == "soon\n"
+
+
+def test_hooks(tmp_path):
+    """before_snapshot: the last one first, at the build; after_restore: in order, at each start, in the new process."""
+    app(tmp_path, "import os, pyentry\n"
+                  "for n in 1, 2: pyentry.before_snapshot(lambda n=n: print('before', n))\n"
+                  "@pyentry.after_restore\ndef one(): print('after 1', os.environ['WORD'])\n"
+                  "@pyentry.after_restore\ndef two(): print('after 2')\n")
+    report = take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    assert report.splitlines()[:2] == ["before 2", "before 1"]
+    assert said(tmp_path / "a.snap", "-c", "print('program')", env=clean_env(WORD="w")) \
+        == "after 1 w\nafter 2\nprogram\n"
+
+
+def test_hook_that_fails(tmp_path):
+    """ends the start, with its traceback; the program never runs."""
+    app(tmp_path, "import pyentry\n@pyentry.after_restore\ndef broken(): 1 / 0\n"
+                  "pyentry.after_restore(lambda: print('next'))\n")
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    done = start(tmp_path / "a.snap", "-c", "print('program')")
+    assert (done.returncode, done.stdout) == (1, b"") and done.stderr.endswith(b"ZeroDivisionError: division by zero\n")
+    assert b"in broken" in done.stderr
+
+
+def test_checkpoint(tmp_path):
+    """The program runs up to its checkpoint at the build, and from its beginning at each start."""
+    app(tmp_path, "state = []\n")
+    (tmp_path / "prog.py").write_text(
+        "import sys, traceback, app, pyentry\napp.state.append(__name__)\nprint('before', sys.path[0] == sys.argv[1])\n"
+        "pyentry.checkpoint()\nprint('after', app.state, sys.argv[2:])\ntraceback.print_stack(file=sys.stdout)\n")
+    report = take(tmp_path / "a.snap", "prog.py", tmp_path, "x", cwd=tmp_path)
+    assert report.startswith("before True\nmodules: ")
+    first, second, *stack = said(tmp_path / "a.snap", cwd=tmp_path).splitlines()
+    assert (first, second) == ("before True", "after ['__main__', '__main__'] ['x']")
+    assert len(stack) == 2 and "prog.py" in stack[0]
+    assert "after" in said(tmp_path / "a.snap", "prog.py", tmp_path, "y", cwd=tmp_path)
+    plain = run([PYENTRY, "prog.py", str(tmp_path), "z"], cwd=tmp_path)
+    assert b"after ['__main__'] ['z']" in plain.stdout
+
+
+def test_program_without_a_checkpoint(tmp_path):
+    assert "ended (0) without pyentry.checkpoint()" in refused(tmp_path, "print(1)", "app.py")
+
+
+def test_warm_up(tmp_path):
+    """A function is called before the snapshot; what it makes is there."""
+    app(tmp_path, "seen = []\nclass A:\n    @staticmethod\n    def warm(): seen.append(1)\n")
+    take(tmp_path / "a.snap", "--preload", "app", "--warm-up=app:A.warm", cwd=tmp_path)
+    assert said(tmp_path / "a.snap", "-c", "import app; print(app.seen)") == "[1]\n"
+    told = refused(tmp_path, "def warm(): 1 / 0", "--preload=app", "--warm-up", "app:warm")
+    assert "ZeroDivisionError" in told and "not taken: see above" in told
+    assert "MODULE:FUNCTION" in refused(tmp_path, "", "--preload=app", "--warm-up", "app")
+
+
+def test_module_that_fails(tmp_path):
+    """The traceback is the module's own; a file that was there stays as it was."""
+    (tmp_path / "a.snap").write_text("old")
+    told = refused(tmp_path, "import no_such_thing")
+    assert "No module named 'no_such_thing'" in told and told.endswith("the snapshot was not taken: see above\n")
+    assert (tmp_path / "a.snap").read_text() == "old"
+
+
+def test_module_that_exits_or_crashes(tmp_path):
+    assert refused(tmp_path, "import sys; sys.exit('enough')").startswith("enough")
+    assert "ended by signal 6" in refused(tmp_path, "import os; os.abort()")
+
+
+def test_file(tmp_path):
+    """Only the owner may read it unless asked otherwise; it takes the old one's place in one step."""
+    path = tmp_path / "a.snap"
+    for words, mode in (([], 0o600), (["--mode", "0644"], 0o644)):
+        assert re.search(r"^.*a\.snap: [\d.]+ MB", take(path, *words, "--preload", "json"), re.MULTILINE)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert os.listdir(tmp_path) == ["a.snap"]
+
+
+def test_same_modules_other_addresses(tmp_path):
+    """Each image lies at addresses of its own."""
+    places = set()
+    for name in "abc":
+        take(tmp_path / name, "--preload", "json")
+        places.add(said(tmp_path / name, "-c", "import json; print(id(json))"))
+    assert len(places) == 3
+
+
+@pytest.mark.parametrize("words,line", [
+    (["-o", "x"], "nothing to do: name modules"), (["--preload", "json"], "-o FILE is missing"),
+    (["-o"], "-o needs a value"), (["-o", "x", "--preload"], "--preload needs a value"),
+    (["-o", "x", "--mode", "9", "--preload", "json"], "--mode='9' is not valid"),
+    (["-o", "x", "--mode=0666", "--preload", "json"], "only the owner may write to"),
+    (["-o", "x", "--preload="], "--preload= needs a value")])
+def test_usage(tmp_path, words, line):
+    done = run([PYENTRY, "--snapshot", *words], cwd=tmp_path)
+    assert (done.returncode, done.stdout, os.listdir(tmp_path)) == (2, b"", []) and line in done.stderr.decode()
+
+
+def test_directory_that_is_not_there(tmp_path):
+    done = try_to_take(tmp_path / "no" / "a.snap", "--preload", "json")
+    assert done.returncode == 1 and b"cannot be written: No such file" in done.stderr
+
+
+def test_disk_that_is_full(tmp_path):
+    """A snapshot that cannot be written whole is not there at all."""
+    script = f"ulimit -f 2000; exec '{PYENTRY}' --snapshot -o '{tmp_path}/a.snap' --preload json"
+    done = run(["sh", "-c", f"trap '' XFSZ; {script}"])
+    assert done.returncode == 1 and b"the snapshot was not taken: writing" in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_under_a_limit_on_address_space(tmp_path):
+    done = run(["sh", "-c", f"ulimit -v 4000000; exec '{PYENTRY}' --snapshot -o '{tmp_path}/a' --preload json"])
+    assert done.returncode == 1 and b"ulimit -v unlimited" in done.stderr
+
+
+def test_in_a_plain_process():
+    """A program that says what to do about snapshots runs as ever where there are none."""
+    code = ("import pyentry\n@pyentry.before_snapshot\ndef f(): print('no')\npyentry.after_restore(f)\n"
+            "pyentry.checkpoint()\nprint(callable(f))")
+    assert run([PYENTRY, "-c", code]).stdout == b"True\n"
