@@ -158,13 +158,17 @@ static bool leave_to_event_loop(void)
     return result;
 }
 
-/* Between two instructions. Inside the import system still: then the signal comes again in a moment. */
+/* Between two instructions, but perhaps of the machinery still. */
 static int raise_outside_machinery(void *unused)
 {
     (void)unused;
     enum pye_place place = pye_place_find();
-    if (place == PYE_IN_MACHINERY)
+    if (place == PYE_IN_MACHINERY) {
+#if PY_VERSION_HEX < 0x030D0000 /* later ones would call it again and again here; the signal comes again, too */
+        Py_AddPendingCall(raise_outside_machinery, NULL);
+#endif
         return 0;
+    }
     PyObject *result = raise_terminated(place);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
