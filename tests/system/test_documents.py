@@ -5,23 +5,37 @@ docs/logs.md in test_log_format.py.
 """
 
 import json
+import os
 import re
 import shlex
+import subprocess
 
 import pytest
 
 from harness import PYENTRY, ROOT, Child, clean_env, pyentry, run, write_tree
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "pyentry.1", *sorted((ROOT / "docs").glob("*.md"))]
+PAGE = ROOT / "docs" / "pyentry.1"
+DOCUMENTS = [ROOT / "README.md", PAGE, *sorted((ROOT / "docs").glob("*.md"))]
 EXEC_FORM = re.compile(r'\["pyentry"[^\]]*\]')
-SHELL_FORM = re.compile(r"^(?:\.Dl |    |ENTRYPOINT |CMD )(pyentry [^`|[\n]*)$", re.MULTILINE)
+SHELL_FORM = re.compile(r"^(?: {4,}|ENTRYPOINT |CMD )(pyentry [^`|[\n]*)$", re.MULTILINE)
+
+
+def rendered():
+    """The manual page as its reader sees it, which is not as it is written: mdoc has quotes of its own."""
+    env = {**os.environ, "MANWIDTH": "200", "LC_ALL": "C.UTF-8"}
+    return subprocess.run(["man", "-l", str(PAGE)], env=env, check=True, timeout=60, capture_output=True, text=True).stdout
+
+
+def text_of(document):
+    """What its reader takes the examples from."""
+    return rendered().split("\nEXAMPLES\n")[1] if document == PAGE else document.read_text()
 
 
 def examples():
     """Each command line of pyentry's, once, with the documents that give it."""
     found = {}
     for document in DOCUMENTS:
-        text = document.read_text()
+        text = text_of(document)
         lines = [json.loads(array) for array in EXEC_FORM.findall(text)]
         lines += [shlex.split(line, comments=True) for line in SHELL_FORM.findall(text)]
         for line in lines:
@@ -44,13 +58,26 @@ def app(tmp_path):
 
 def test_there_are_examples():
     assert {("-m", "app"), ("--healthcheck",)} <= set(EXAMPLES), EXAMPLES
+    for args in (("-m", "app"), ("--healthcheck",), ("--signal-map=TERM=QUIT", "--term-status=0", "-m", "app.worker")):
+        assert PAGE.name in EXAMPLES[args], EXAMPLES[args]
+
+
+def test_the_manual_page_is_whole():
+    """Its instructions for a Dockerfile are JSON, and its synopsis has every command but --help and --version."""
+    page = rendered()
+    arrays = re.findall(r"^ +(?:ENTRYPOINT|HEALTHCHECK CMD) (.*)$", page, re.MULTILINE)
+    assert len(arrays) >= 3 and all(json.loads(array)[0] == "pyentry" for array in arrays)
+    synopsis = page.split("\nSYNOPSIS\n")[1].split("\nDESCRIPTION\n")[0]
+    told = re.findall(r"^  --([a-z]+)", pyentry("--help").stdout.decode().split("commands, in the place")[1], re.MULTILINE)
+    assert set(told) - set(re.findall(r"pyentry --([a-z]+)", synopsis)) == {"help", "version"}
 
 
 @pytest.mark.parametrize("args", [args for args in EXAMPLES if "-m" in args and "--bundle" not in args], ids=" ".join)
 def test_an_entrypoint(args, app):
-    """The options are valid, and the module runs."""
+    """The options are valid, and the module runs; where it names a snapshot, that is not there, and so one line says."""
     done = pyentry(*args, env=app)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"ran []\n", b""), EXAMPLES[args]
+    snapshot = any("--restore" in arg for arg in args)
+    assert (done.returncode, done.stdout, bool(done.stderr)) == (0, b"ran []\n", snapshot), (EXAMPLES[args], done)
 
 
 @pytest.mark.parametrize("args", [args for args in EXAMPLES if "--healthcheck" in args], ids=" ".join)
