@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { USAGE_STATUS = 2, CLOUD_RUN_GRACE_MS = 10000, LONGEST_VALUE = 60 };
+enum { USAGE_STATUS = 2, CLOUD_RUN_GRACE_MS = 10000, LONGEST_VALUE = 60, MOST_NAMES = 8 };
 
 const char *const pye_stream_names[3] = {"stdin", "stdout", "stderr"};
 
@@ -202,10 +202,13 @@ static bool is_ours(const struct pye_info *info, const char *entry)
 
 static void check_names(struct pye_info *info)
 {
+    int seen = 0;
     for (char **entry = environ; *entry != NULL; entry++) {
-        if (strncmp(*entry, "PYENTRY_", strlen("PYENTRY_")) == 0 && !is_ours(info, *entry))
+        if (strncmp(*entry, "PYENTRY_", strlen("PYENTRY_")) == 0 && !is_ours(info, *entry) && ++seen <= MOST_NAMES)
             warn(info, "%.*s is no variable of pyentry's, and does nothing", (int)strcspn(*entry, "="), *entry);
     }
+    if (seen > MOST_NAMES)
+        warn(info, "%d more variables begin with PYENTRY_, and are none of pyentry's", seen - MOST_NAMES);
 }
 
 static void check_times(struct pye_info *info)
@@ -231,8 +234,8 @@ static void look(struct pye_info *info, const char *name)
     look_at_streams(info);
     look_at_signals(info);
     check_values(info);
-    check_names(info);
     check_times(info);
+    check_names(info);
 }
 
 /* Where stdout is of no use, stderr may be. */

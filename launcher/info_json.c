@@ -2,6 +2,7 @@
 
 #include "launcher/info.h"
 #include "launcher/json.h"
+#include "launcher/variables.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +69,7 @@ static void put_python(struct writer *writer, const struct pye_info *info)
     open_with(writer, "variables", "{");
     for (char **entry = environ; *entry != NULL; entry++) {
         size_t length = strcspn(*entry, "=");
-        if (strncmp(*entry, "PYTHON", strlen("PYTHON")) != 0 || (*entry)[length] == '\0')
+        if (!pye_is_pythons(*entry))
             continue;
         (*entry)[length] = '\0';
         put_raw(writer, *entry, "");

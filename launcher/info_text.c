@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "launcher/info.h"
+#include "launcher/variables.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ static void show_python(const struct pye_info *info, FILE *out)
     row(out, "", "%s", info->python.executable);
     row(out, "", "prefix %s%s%s", info->python.prefix, *PYE_BUILT_FOR == '\0' ? "" : ", built for ", PYE_BUILT_FOR);
     for (char **entry = environ; *entry != NULL; entry++) {
-        if (strncmp(*entry, "PYTHON", strlen("PYTHON")) == 0)
+        if (pye_is_pythons(*entry))
             row(out, "", "%s", *entry);
     }
 }
@@ -86,13 +87,17 @@ static void show_streams(const struct pye_stream streams[3], FILE *out)
     }
 }
 
+/* What decided the form of the log. */
 static void show_log(const struct pye_info *info, FILE *out)
 {
     bool json = pye_log_is_json();
+    const char *because = json ? info->platform.told_by : "this is not Cloud Run";
+    struct pye_option_report report = {.name = ""};
+    for (size_t i = 0; strcmp(report.name, "log-format") != 0 && pye_options_report(info->options, i, &report);)
+        i++;
     if (info->options->log_format != PYE_LOG_AUTO)
-        row(out, "log", "%s (--log-format)", json ? "json" : "text");
-    else
-        row(out, "log", "%s (%s)", json ? "json" : "text", json ? info->platform.told_by : "this is not Cloud Run");
+        because = report.from == PYE_FROM_VARIABLE ? report.variable : "--log-format";
+    row(out, "log", "%s (%s)", json ? "json" : "text", because);
 }
 
 static void show_options(const struct pye_options *options, FILE *out)

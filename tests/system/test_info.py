@@ -21,7 +21,7 @@ from harness import (PYENTRY, PYTHON, ROOT, Stream, clean_env, gather, in_pid_na
 ELSEWHERE = {"KUBERNETES_SERVICE_HOST": None, "container": None}
 CLOUD = {"K_SERVICE": "shop", "K_REVISION": "shop-00007-abc"}
 OPTIONS = ["init", "forward", "signal-map", "stop-report", "stop-timeout", "term-status", "cpus", "faulthandler",
-           "log-format"]
+           "log-format", "restore", "restore-or-fail"]
 # In a namespace of its own: "$@" below a root directory without the files that a container runtime leaves.
 BARE = r"""
 root=$1; shift
@@ -178,6 +178,15 @@ def test_pythons_variables():
     assert pyentry("-c", "pass", env=env).returncode != 0
 
 
+def test_no_secrets():
+    """A name that python does not know is not shown, whatever it begins with; each that python's help has is."""
+    env = environment(PYTHON_DB_PASSWORD="hunter2", PYTHONPATHS="hunter2", PYTHON="hunter2", PYTHONPATH="/app")
+    assert info(env=env)["python"]["variables"] == {"PYTHONPATH": "/app"} and "hunter2" not in text(env=env)
+    known = re.findall(r"^(PYTHON\w+)", (stock("--help").stdout + stock("--help-env").stdout).decode(), re.MULTILINE)
+    assert len(set(known)) > 10
+    assert set(known) == set(info(env=environment(**dict.fromkeys(known, "1")))["python"]["variables"])
+
+
 def test_no_interpreter_is_started():
     """Nothing of Python's library is opened."""
     calls = traced_calls([PYENTRY, "--info"], "openat,execve,clone,fork,vfork")
@@ -323,8 +332,8 @@ def test_options():
     assert [name for name, option in found["options"].items() if not option["valid"]] == ["cpus"]
     assert len(found["warnings"]) == 1 and found["warnings"][0].startswith("PYENTRY_CPUS='many' is not valid")
     lines = text("--stop-report=2s", env=environment(PYENTRY_TERM_STATUS="7"))
-    assert re.search(r"^ {12}stop-report   2s    command line$", lines, re.MULTILINE)
-    assert re.search(r"^ {12}term-status   7     PYENTRY_TERM_STATUS$", lines, re.MULTILINE)
+    assert re.search(r"^ {12}stop-report +2s +command line$", lines, re.MULTILINE)
+    assert re.search(r"^ {12}term-status +7 +PYENTRY_TERM_STATUS$", lines, re.MULTILINE)
 
 
 def test_the_count_that_was_asked_for():
@@ -346,7 +355,8 @@ def test_log():
     """The form of the log, and why."""
     for args, env, expected in (([], {}, "text (this is not Cloud Run)"), ([], CLOUD, "json (K_SERVICE)"),
                                 (["--log-format=text"], CLOUD, "text (--log-format)"),
-                                ([], {"PYENTRY_LOG_FORMAT": "json"}, "json (--log-format)")):
+                                (["--log-format=json"], {"PYENTRY_LOG_FORMAT": "text"}, "json (--log-format)"),
+                                ([], {"PYENTRY_LOG_FORMAT": "json"}, "json (PYENTRY_LOG_FORMAT)")):
         assert f"\nlog         {expected}\n" in text(*args, env=environment(**env))
 
 
@@ -376,10 +386,14 @@ def test_warnings():
         assert [warning.split(":")[0] for warning in json.loads(done.stdout)["warnings"]] == [first]
 
 
-def test_more_warnings_than_there_is_room_for():
-    """A thousand wrong variables do no harm."""
-    found = info(env=environment(**{f"PYENTRY_{n}": "x" * 1000 for n in range(1000)}))
-    assert 10 < len(found["warnings"]) < 100
+def test_many_variables_that_are_none():
+    """A thousand wrong names: the first of them, how many more, and all the other warnings."""
+    wrong = {f"PYENTRY_{n}": "x" * 1000 for n in range(1000)}
+    warnings = info("--stop-report=10s", env=environment(**CLOUD, **wrong, PYENTRY_CPUS="many"))["warnings"]
+    names = [warning for warning in warnings if "is no variable" in warning]
+    assert warnings[-1] == f"{1000 - len(names)} more variables begin with PYENTRY_, and are none of pyentry's"
+    assert 1 < len(names) < 20 and len(warnings) == len(names) + 3
+    assert any("comes too late" in warning for warning in warnings)
 
 
 ### Foreign bytes
