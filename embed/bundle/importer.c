@@ -3,6 +3,7 @@
 #include "embed/bundle/importer.h"
 
 #include "embed/bundle/bundle.h"
+#include "embed/bundle/runner.h"
 #include "embed/bundle/tree.h"
 
 #include <marshal.h>
@@ -17,6 +18,7 @@ static struct {
     PyObject *suffixes;                                                       /* of extension modules, as bytes */
     PyObject *source_loader, *sourceless_loader, *finder;                     /* ours: types */
     PyObject *plain_source_loader, *extension_loader;                         /* importlib's: types */
+    PyObject *gc;
 } types;
 
 /* --- paths --- */
@@ -73,8 +75,9 @@ static PyObject *damaged(void)
     return NULL;
 }
 
-/* The code object of a .pyc in the archive, with its file name set to path. */
-static PyObject *code_of(const struct pye_entry *entry, PyObject *path)
+/* The code object of a .pyc in the archive, with its file name set to the source's path, whether that is there or not:
+ * tracebacks name it. */
+static PyObject *code_of(const struct pye_entry *entry, PyObject *source)
 {
     const char *data = pye_tree_read(entry);
     if (data == NULL)
@@ -82,12 +85,12 @@ static PyObject *code_of(const struct pye_entry *entry, PyObject *path)
     long magic = PyImport_GetMagicNumber();
     if (entry->size < PYC_HEADER_BYTES || (unsigned char)data[PYC_FLAGS] != UNCHECKED_HASH
         || memcmp(data, (unsigned char[]){magic & 0xff, magic >> 8 & 0xff, magic >> 16 & 0xff, magic >> 24 & 0xff}, 4) != 0) {
-        PyErr_Format(PyExc_ImportError, "%R was compiled by another Python than this one", path);
+        PyErr_Format(PyExc_ImportError, "%R was compiled by another Python than this one", source);
         return NULL;
     }
     PyObject *code =
         PyMarshal_ReadObjectFromString(data + PYC_HEADER_BYTES, (Py_ssize_t)entry->size - PYC_HEADER_BYTES);
-    PyObject *none = code == NULL ? NULL : PyObject_CallFunctionObjArgs(types.fix_co_filename, code, path, NULL);
+    PyObject *none = code == NULL ? NULL : PyObject_CallFunctionObjArgs(types.fix_co_filename, code, source, NULL);
     if (none == NULL)
         Py_CLEAR(code);
     Py_XDECREF(none);
@@ -101,7 +104,11 @@ static PyObject *loader_code(PyObject *self)
         return NULL;
     bool is_source = PyObject_TypeCheck(self, (PyTypeObject *)types.source_loader);
     const struct pye_entry *entry = entry_of(path, is_source ? "c" : "");
-    PyObject *code = entry == NULL ? NULL : code_of(entry, path);
+    PyObject *source = NULL;
+    if (entry != NULL)
+        source = PyUnicode_Substring(path, 0, PyUnicode_GET_LENGTH(path) - !is_source);
+    PyObject *code = source == NULL ? NULL : code_of(entry, source);
+    Py_XDECREF(source);
     Py_DECREF(path);
     return code;
 }
@@ -122,6 +129,52 @@ static PyObject *get_code(PyObject *self, PyObject *name)
     return check_name(self, name) < 0 ? NULL : loader_code(self);
 }
 
+/* While a module is imported, objects are made that stay: collecting among them for every 700 is a tenth of the time that
+ * a framework takes. So collections are rarer until the outermost import is done, unless the program sets its own
+ * pace meanwhile. */
+
+enum { IMPORT_THRESHOLD = 20000 };
+
+static struct {
+    int depth; /* of imports, in all threads together */
+    PyObject *before, *during;
+} pace;
+
+static int slow_down(void)
+{
+    if (pace.depth++ > 0)
+        return 0;
+    pace.before = PyObject_CallMethod(types.gc, "get_threshold", NULL);
+    if (pace.before == NULL || !PyTuple_Check(pace.before) || PyTuple_GET_SIZE(pace.before) != 3)
+        return -1;
+    long first = PyLong_AsLong(PyTuple_GET_ITEM(pace.before, 0));
+    if (first <= 0 || first >= IMPORT_THRESHOLD)
+        return PyErr_Occurred() ? -1 : 0;
+    pace.during = Py_BuildValue("(iOO)", IMPORT_THRESHOLD, PyTuple_GET_ITEM(pace.before, 1),
+                                PyTuple_GET_ITEM(pace.before, 2));
+    PyObject *none = pace.during == NULL ? NULL : PyObject_CallMethod(types.gc, "set_threshold", "O", pace.during);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
+/* With an exception set or not, and leaves it so. */
+static void speed_up(void)
+{
+    PyObject *type, *value, *traceback;
+    if (--pace.depth > 0)
+        return;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *now = pace.during == NULL ? NULL : PyObject_CallMethod(types.gc, "get_threshold", NULL);
+    PyObject *none = NULL;
+    if (now != NULL && PyObject_RichCompareBool(now, pace.during, Py_EQ) == 1)
+        none = PyObject_CallMethod(types.gc, "set_threshold", "O", pace.before);
+    Py_XDECREF(none);
+    Py_XDECREF(now);
+    Py_CLEAR(pace.before);
+    Py_CLEAR(pace.during);
+    PyErr_Restore(type, value, traceback);
+}
+
 static PyObject *exec_module(PyObject *self, PyObject *module)
 {
     PyObject *dictionary = PyModule_Check(module) ? PyModule_GetDict(module) : NULL;
@@ -131,8 +184,10 @@ static PyObject *exec_module(PyObject *self, PyObject *module)
     PyObject *code = dictionary == NULL ? NULL : loader_code(self);
     PyObject *result = NULL;
     /* Through importlib's function of this name: tracebacks leave the frames above it out. */
-    if (code != NULL)
+    if (code != NULL && slow_down() == 0)
         result = PyObject_CallFunctionObjArgs(types.call_with_frames_removed, types.exec, code, dictionary, NULL);
+    if (code != NULL)
+        speed_up();
     Py_XDECREF(dictionary);
     Py_XDECREF(code);
     return result;
@@ -325,10 +380,12 @@ static PyMethodDef finder_methods[] = {
 static PyObject *subtype(PyObject *importlib, const char *base_name, const char *name, PyMethodDef *methods)
 {
     PyObject *base = PyObject_GetAttrString(importlib, base_name);
+    PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
     PyType_Slot slots[] = {{Py_tp_methods, methods}, {0, NULL}};
     PyType_Spec spec = {.name = name, .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, .slots = slots};
-    PyObject *type = base == NULL ? NULL : PyType_FromSpecWithBases(&spec, base);
+    PyObject *type = bases == NULL ? NULL : PyType_FromSpecWithBases(&spec, bases);
     Py_XDECREF(base);
+    Py_XDECREF(bases);
     return type;
 }
 
@@ -368,6 +425,7 @@ static int prepare(void)
     types.call_with_frames_removed = attribute_of("_frozen_importlib", "_call_with_frames_removed");
     types.fix_co_filename = attribute_of("_imp", "_fix_co_filename");
     types.exec = attribute_of("builtins", "exec");
+    types.gc = PyImport_ImportModule("gc");
     types.plain_source_loader = PyObject_GetAttrString(importlib, "SourceFileLoader");
     types.extension_loader = PyObject_GetAttrString(importlib, "ExtensionFileLoader");
     types.source_loader = subtype(importlib, "SourceFileLoader", "_pyentry.BundleLoader", loader_methods);
@@ -376,7 +434,7 @@ static int prepare(void)
     types.finder = subtype(importlib, "FileFinder", "_pyentry.BundleFinder", finder_methods);
     Py_DECREF(importlib);
     if (types.module_spec == NULL || types.call_with_frames_removed == NULL || types.fix_co_filename == NULL
-        || types.exec == NULL || types.plain_source_loader == NULL || types.extension_loader == NULL
+        || types.exec == NULL || types.gc == NULL || types.plain_source_loader == NULL || types.extension_loader == NULL
         || types.source_loader == NULL || types.sourceless_loader == NULL || types.finder == NULL
         || encode_suffixes() < 0)
         return -1;
@@ -457,7 +515,7 @@ int pye_importer_finish(void)
     if (add_quitters() < 0)
         return -1;
     if (bundle->runs_app) /* the bundle is the program: as for a zip file, Python puts it there itself */
-        return 0;
+        return pye_runner_install();
     PyObject *root = path_of("", 0), *path = PySys_GetObject("path");
     int result = root == NULL || path == NULL ? -1 : PyList_Insert(path, 0, root);
     Py_XDECREF(root);

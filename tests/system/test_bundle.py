@@ -14,7 +14,7 @@ from harness import PYENTRY, PYTHON, clean_env, run, write_tree
 SHOW = """\
 import json, sys
 print(json.dumps({"argv": sys.argv, "name": __name__, "spec": __spec__.name, "package": __package__,
-                  "file": __file__, "path": sys.path, "executable": sys.executable, "orig": sys.orig_argv,
+                  "file": __file__, "path": sys.path, "executable": sys.executable, "orig": getattr(sys, "orig_argv", [sys.executable, *sys.argv]),
                   "frozen": getattr(sys, "frozen", "unset")}))
 """
 
@@ -73,6 +73,26 @@ def test_the_main_module_runs_as_python_m_runs_it(app):
     assert not any("-packages" in entry for entry in seen["path"])
     assert seen["executable"] == str(app)
     assert seen["frozen"] == "unset"
+
+
+def test_a_traceback_begins_with_the_app(tmp_path):
+    """No frame of whatever starts it, none of the import system."""
+    write_tree(tmp_path / "in", {"pack/__init__.py": "", "pack/main.py": "from . import bad\n", "pack/bad.py": "1 / 0\n"})
+    build(tmp_path / "app", "-m", "pack.main", tmp_path / "in")
+    assert [line.strip() for line in run([tmp_path / "app"]).stderr.decode().splitlines() if "^" not in line] == [
+        "Traceback (most recent call last):",
+        f'File "{tmp_path}/app/pack/main.py", line 1, in <module>', "from . import bad",
+        f'File "{tmp_path}/app/pack/bad.py", line 1, in <module>', "1 / 0", "ZeroDivisionError: division by zero"]
+
+
+def test_an_app_can_use_runpy(tmp_path):
+    write_tree(tmp_path / "in", {"app.py": "import runpy\nprint(runpy.run_module('other')['value'])\n", "other.py": "value = 3\n"})
+    build(tmp_path / "app", "-m", "app", tmp_path / "in")
+    assert run([tmp_path / "app"]).stdout == b"3\n"
+
+
+def test_a_plain_python_runs_it_as_a_zip_file(app):
+    assert json.loads(run([PYTHON, app, "x"]).stdout)["spec"] == "pkg.main"
 
 
 def test_a_package_runs_by_its_main_module(inputs, tmp_path):
@@ -258,7 +278,7 @@ def test_without_source_tracebacks_lack_their_lines_only(inputs, tmp_path):
         done = run([tmp_path / name])
         assert done.returncode == 1
         assert b"ZeroDivisionError: division by zero\n" in done.stderr
-        assert f'File "{tmp_path / name}/app.py'.encode() in done.stderr
+        assert f'File "{tmp_path / name}/app.py"'.encode() in done.stderr
         assert (b"    1 / 0" in done.stderr) == line
     assert (tmp_path / "without").stat().st_size < (tmp_path / "with").stat().st_size
 

@@ -50,7 +50,9 @@ def test_the_protocol_says_what_it_says_of_a_directory(place, bundle, tmp_path):
     theirs = json.loads(run([PYTHON, "-c", PROBE.read_text(), str(tmp_path / "in")], env=env).stdout)
     ours = reported(place / bundle)
     assert len(theirs) > 60
-    assert {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]} == {}
+    # From 3.13 on importlib.resources finds the namespace package twice: in the directory, and in the zip file.
+    known = {"files namespace"} if VERSION >= (3, 13) else set()
+    assert {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name] and name not in known} == {}
 
 
 def test_without_source_it_is_as_from_compiled_files(place):
@@ -86,9 +88,35 @@ def test_a_start_searches_no_file_system(place):
     """With the standard library inside: nothing is looked up but by the loader, the C library, and for the limits."""
     calls = traced_calls([place / "alone"], "openat,open,newfstatat,stat,lstat,access,readlink,getdents64,execve")
     searched = [call for call in calls
-                if "ENOENT" in call and "ld.so." not in call and "/locale/" not in call and "/cgroup/" not in call or "/usr/lib/python" in call or "getdents" in call]
+                if "ENOENT" in call and ".so" not in call and "/locale/" not in call and "/cgroup/" not in call or "/usr/lib/python" in call or "getdents" in call]
     assert searched == []
     assert [call for call in calls if "/alone/" in call] == []
+
+
+def test_collections_are_rarer_during_an_import_only(tmp_path):
+    """Of all generations together the program's pace is restored, also after an import that fails; its own is left alone."""
+    write_tree(tmp_path / "in", {
+        "inner.py": "import gc\nseen = gc.get_threshold()\n", "outer.py": "import inner\nfrom inner import seen\n",
+        "failing.py": "import inner\n1 / 0\n", "own.py": "import gc\ngc.set_threshold(5, 6, 7)\n",
+        "off.py": "import gc\nseen = gc.get_threshold()\n",
+        "run.py": """
+import gc
+before = gc.get_threshold()
+import outer
+print(outer.seen[0] > before[0], outer.seen[1:] == before[1:], gc.get_threshold() == before)
+try:
+    import failing
+except ZeroDivisionError:
+    print(gc.get_threshold() == before)
+import own
+print(gc.get_threshold()[:2])
+gc.set_threshold(0)
+import off
+print(off.seen[0], gc.get_threshold()[0])
+"""})
+    build(tmp_path / "app", "-m", "run", tmp_path / "in")
+    done = run([tmp_path / "app"])
+    assert done.stdout.splitlines() == [b"True True True", b"True", b"(5, 6)", b"0 0"], done.stdout + done.stderr
 
 
 def test_threads_import_at_once(tmp_path):

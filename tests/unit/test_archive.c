@@ -232,6 +232,19 @@ static void the_checksum_is_zips(void **state)
     assert_int_equal(pye_crc32("", 0), 0);
     assert_int_equal(pye_crc32("123456789", 9), 0xcbf43926);
     assert_int_equal(pye_crc32("The quick brown fox jumps over the lazy dog", 43), 0x414fa339);
+    /* Every length and alignment, against the definition. */
+    unsigned char data[400];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (unsigned char)(i * i * 7 + (i >> 3));
+    for (size_t start = 0; start < 17; start++) {
+        uint32_t crc = 0xffffffff;
+        for (size_t length = 0; start + length < sizeof data; length++) {
+            assert_int_equal(pye_crc32(data + start, length), ~crc);
+            crc ^= data[start + length];
+            for (int bit = 0; bit < 8; bit++)
+                crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+        }
+    }
 }
 
 /* --- what the builder writes down --- */

@@ -53,7 +53,7 @@ def parser():
 ### The main module
 
 def main_source(text, collection, places):
-    """The text of the bundle's __main__.py for -m."""
+    """The text of the bundle's __main__.py for -m; that of a module is for a python that runs the bundle as a zip file."""
     match = re.fullmatch(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*))?", text)
     if not match:
         raise Refused(f"-m {text}: it takes MODULE or MODULE:FUNCTION")
@@ -120,6 +120,8 @@ def manifest(options, seconds):
         raise Refused(f"--args: {error}") from None
     lines = [("format", 1), ("python", "%d.%d" % sys.version_info[:2]), ("time", seconds),
              ("stdlib", int(options.stdlib)), ("optimize", options.optimize)]
+    if options.main and ":" not in options.main:
+        lines.append(("main", options.main))
     lines += [("option", option) for option in options.option] + [("arg", word) for word in words]
     for key, value in lines:
         if "\n" in str(value):

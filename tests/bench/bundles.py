@@ -1,0 +1,91 @@
+"""A bundle beside `python3 -u -m app` and a zipapp: hello, and the import of flask and of django.
+
+Each app is measured in turn with python3, so that whatever else the machine does meets both.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipapp
+from pathlib import Path
+
+PYENTRY = os.environ.get("PYENTRY", "")
+PYTHON = os.environ.get("PYTHON", "")
+PACKAGES = Path("/usr/lib/python3/dist-packages")
+NULL = os.open(os.devnull, os.O_RDWR)
+
+# name: (its code, the packages that it needs, the part of python3's time to be reached)
+APPS = {
+    "hello": ("print('hello')\n", (), 0.50),
+    "flask": ("import flask\n", ("flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "click"), 0.75),
+    "django": ("import django.core.management, django.core.handlers.wsgi, django.db, django.template, django.urls\n",
+               ("django", "asgiref", "sqlparse", "pytz"), 0.75),
+}
+CALLS_REACH, ALLOWANCE = 1 / 3, 1.1
+
+
+def wall(command, environment):
+    """Seconds from starting a program to its end."""
+    began = time.perf_counter()
+    pid = os.posix_spawn(command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, NULL, 1)])
+    if os.waitpid(pid, 0)[1]:
+        sys.exit(f"bench: {' '.join(command)} failed")
+    return time.perf_counter() - began
+
+
+def calls(command, environment):
+    """System calls, over all threads."""
+    with tempfile.NamedTemporaryFile("r") as report:
+        subprocess.run(["strace", "-f", "-c", "-U", "calls,name", "-o", report.name, *command], env=environment,
+                       stdout=NULL, check=True)
+        return int(report.read().split()[-2])
+
+
+def lay_out(folder, name):
+    """The app's source and its packages in a directory, and the bundle and the zipapp of it."""
+    code, packages, _ = APPS[name]
+    source = folder / f"{name}-source"
+    source.mkdir()
+    (source / f"bench_{name}.py").write_text(code)
+    for package in packages:
+        if not (PACKAGES / package).exists():
+            return None
+        (source / package).symlink_to(PACKAGES / package)
+    bundle, zipped = str(folder / name), str(folder / f"{name}.pyz")
+    subprocess.run([PYENTRY, "--bundle", "-o", bundle, "-m", f"bench_{name}", "--stdlib", str(source)], check=True,
+                   stdout=NULL, stderr=NULL)
+    (folder / "zipped").mkdir(exist_ok=True)
+    if name == "hello":
+        (folder / "zipped" / "__main__.py").write_text(code)
+        zipapp.create_archive(folder / "zipped", zipped)
+    return source, [bundle], [PYTHON, "-u", zipped] if name == "hello" else None
+
+
+def compare(table, name, source, bundle, zipped, rounds):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYENTRY"))}
+    theirs = [PYTHON, "-u", "-m", f"bench_{name}"]
+    with_path = dict(environment, PYTHONPATH=str(source))
+    for _ in range(2):
+        wall(theirs, with_path), wall(bundle, environment)
+    pairs = [(wall(bundle, environment), wall(theirs, with_path)) for _ in range(rounds)]
+    ratio, reach = statistics.median(a / b for a, b in pairs), APPS[name][2]
+    ours, stock = (statistics.median(column) * 1e3 for column in zip(*pairs))
+    table.line(f"bundle, {name}, median of {rounds}", f"{ours:.2f} ms", f"{stock:.2f} ms", ratio, f"<= {reach:.2f}",
+               ratio <= reach, ratio > reach * ALLOWANCE)
+    if zipped:
+        ratio = statistics.median(wall(bundle, environment) / wall(zipped, environment) for _ in range(rounds))
+        table.line(f"bundle, {name}, beside a zipapp", "", "", ratio)
+        ours, stock = calls(bundle, environment), calls(theirs, with_path)
+        table.line(f"bundle, {name}, system calls", str(ours), str(stock), ours / stock, f"<= {CALLS_REACH:.2f}",
+                   ours / stock <= CALLS_REACH)
+
+
+def bundles(table, rounds):
+    with tempfile.TemporaryDirectory() as folder:
+        for name in APPS:
+            laid = lay_out(Path(folder), name)
+            if laid:
+                compare(table, name, *laid, rounds)
