@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- whose it is --- */
 
@@ -129,10 +130,22 @@ char *pye_bundle_expanded(const char *text, size_t length)
 
 bool pye_bundle_build(int *argc, char ***argv)
 {
-    /* The machine's own Python does the work, undisturbed by what is set or lies around. */
-    static char *const python[] = {(char *)"-I", (char *)"-S", (char *)"-c",
-                                   (char *)"from pyentry.bundler import main; main()"};
+    /* The machine's own Python does the work, undisturbed by what is set or lies around. It is not -I that does it, since
+     * the order of sets must be the same in every build: before 3.11 it is seen in the code of a module. */
+    static char *const python[] = {
+        (char *)"-sSBc", (char *)"import sys; del sys.path[0]; from pyentry.bundler import main; main()"};
     enum { WORDS = sizeof python / sizeof *python };
+    for (char **variable = environ; *variable != NULL;) {
+        char *name = strncmp(*variable, "PYTHON", 6) == 0 ? strndup(*variable, strcspn(*variable, "=")) : NULL;
+        if (name == NULL) {
+            variable++;
+        } else {
+            unsetenv(name); /* the next one takes its place */
+            free(name);
+        }
+    }
+    if (setenv("PYTHONHASHSEED", "0", 1) < 0)
+        return false;
     char **words = calloc((size_t)*argc + WORDS + 1, sizeof *words);
     if (words == NULL)
         return false;

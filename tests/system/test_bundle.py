@@ -347,7 +347,7 @@ def test_a_running_bundle_can_be_replaced(inputs, tmp_path):
 
 
 def test_what_cannot_be_imported_is_named(tmp_path):
-    other = "ext.cpython-39-x86_64-linux-gnu.so"
+    other = "ext.cpython-27-x86_64-linux-gnu.so"
     write_tree(tmp_path / "in", {"m.py": "", "bad.py": "print 'python 2'\n"})
     data = shared_library().read_bytes()
     (tmp_path / "in" / other).write_bytes(data)
