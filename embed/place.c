@@ -59,21 +59,40 @@ static enum pye_place place_by_bottom(void)
     return place;
 }
 
-static bool of_asyncio(PyFrameObject *frame)
+/* The module whose code it is; NULL where that has no name. It lives as long as the frame. */
+static const char *module_of(PyFrameObject *frame)
 {
     PyObject *globals = PyObject_GetAttrString((PyObject *)frame, "f_globals");
     PyObject *name = globals == NULL ? NULL : PyDict_GetItemString(globals, "__name__"); /* borrowed */
     const char *text = name == NULL || !PyUnicode_Check(name) ? NULL : PyUnicode_AsUTF8(name);
-    bool result = text != NULL && (begins_with(text, "asyncio.") || strcmp(text, "selectors") == 0);
     Py_XDECREF(globals);
-    return result;
+    return text;
+}
+
+/* asyncio's own code, or the selector in which its loop waits. */
+static bool of_asyncio(PyFrameObject *frame)
+{
+    const char *module = module_of(frame);
+    PyFrameObject *back = PyFrame_GetBack(frame);
+    if (module != NULL && back != NULL && strcmp(module, "selectors") == 0)
+        module = module_of(back);
+    Py_XDECREF(back);
+    return module != NULL && begins_with(module, "asyncio.");
+}
+
+/* Its instructions, a new reference; NULL and an exception where there is no memory. */
+static PyObject *instructions_of(PyFrameObject *frame)
+{
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    PyObject *bytes = PyObject_GetAttrString((PyObject *)code, "co_code");
+    Py_DECREF(code);
+    return bytes;
 }
 
 static bool executes_import_from(PyFrameObject *frame)
 {
     bool result = false;
-    PyCodeObject *code = PyFrame_GetCode(frame);
-    PyObject *bytes = PyObject_GetAttrString((PyObject *)code, "co_code");
+    PyObject *bytes = instructions_of(frame);
     PyObject *last = PyObject_GetAttrString((PyObject *)frame, "f_lasti");
     if (bytes != NULL && last != NULL) {
         Py_ssize_t offset = PyLong_AsSsize_t(last);
@@ -82,7 +101,6 @@ static bool executes_import_from(PyFrameObject *frame)
     }
     Py_XDECREF(last);
     Py_XDECREF(bytes);
-    Py_DECREF(code);
     return result;
 }
 
@@ -102,10 +120,48 @@ enum pye_place pye_place_find(void)
     return place;
 }
 
+static bool is_running(PyFrameObject *wanted)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    Py_XINCREF(frame);
+    while (frame != NULL && frame != wanted) {
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    Py_XDECREF(frame);
+    return frame != NULL;
+}
+
+/* Whether the instruction at code begins an except clause; each instruction has two bytes. */
+static bool begins_except(const unsigned char *code, Py_ssize_t left)
+{
+#ifdef CHECK_EXC_MATCH
+    return code[0] == CHECK_EXC_MATCH || (code[0] == PUSH_EXC_INFO && left > 2 && code[2] == POP_TOP);
+#else
+    return code[0] == JUMP_IF_NOT_EXC_MATCH ||
+           (code[0] == POP_TOP && left > 4 && code[2] == POP_TOP && code[4] == POP_TOP);
+#endif
+}
+
+static bool has_except(PyFrameObject *frame)
+{
+    PyObject *bytes = instructions_of(frame);
+    Py_ssize_t length = bytes == NULL ? 0 : PyBytes_GET_SIZE(bytes);
+    bool result = false;
+    for (Py_ssize_t i = 0; i < length && !result; i += 2)
+        result = begins_except((const unsigned char *)PyBytes_AS_STRING(bytes) + i, length - i);
+    Py_XDECREF(bytes);
+    return result;
+}
+
 bool pye_place_unseen(PyObject *exception)
 {
     PyTracebackObject *traceback = (PyTracebackObject *)PyException_GetTraceback(exception);
-    bool result = traceback == NULL || of_import_system(traceback->tb_frame);
-    Py_XDECREF(traceback);
+    if (traceback == NULL)
+        return true;
+    PyFrameObject *reached = traceback->tb_frame; /* the last that it came to */
+    bool result = of_import_system(reached) || (!is_running(reached) && !has_except(reached));
+    Py_DECREF(traceback);
     return result;
 }

@@ -16,7 +16,8 @@ enum pye_place {
 
 enum pye_place pye_place_find(void);
 
-/* Whether the program never saw this exception: it has unwound no frame, or only the import system's. */
+/* Whether C code has dropped this exception, which is being freed: it has unwound no frame, or only the import system's,
+ * or the last that it came to could not have handled it, and is gone. */
 bool pye_place_unseen(PyObject *exception);
 
 #endif

@@ -106,9 +106,11 @@ static void start_timer(long milliseconds)
 
 static void stop_timer(void)
 {
-    if (state.timing)
-        syscall(SYS_timer_delete, state.timer);
+    int timer = state.timer; /* a handler that comes between the two starts another */
+    bool timing = state.timing;
     state.timing = 0;
+    if (timing)
+        syscall(SYS_timer_delete, timer);
 }
 
 static bool from_timer(const siginfo_t *info)
@@ -485,7 +487,8 @@ int pye_sigterm_code(void)
 /* A program that caught Terminated and went on to another end has that end. */
 bool pye_sigterm_ends(int status)
 {
-    if (state.taken && state.settings.term_status == PYE_BY_SIGNAL && status == pye_sigterm_code())
+    bool told = state.taken || state.due; /* due: C code dropped the exception, to exit with its code */
+    if (told && state.settings.term_status == PYE_BY_SIGNAL && status == pye_sigterm_code())
         return true;
     return state.due && status == EXIT_SUCCESS;
 }

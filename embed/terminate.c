@@ -30,13 +30,19 @@ static int terminated_init(PyObject *self, PyObject *args, PyObject *keywords)
     return result;
 }
 
-/* C code has dropped it, to go on or to raise an error of its own. */
+static int raise_later(void *unused);
+
+/* C code may have dropped it, to go on or to raise an error of its own. */
 static void terminated_finalize(PyObject *self)
 {
-    if (self == raised && pye_place_unseen(self))
-        pye_terminated_swallowed((PyObject *)Py_TYPE(self));
-    if (self == raised)
-        raised = NULL;
+    PyObject *type, *value, *traceback;
+    if (self != raised)
+        return;
+    PyErr_Fetch(&type, &value, &traceback); /* the error of its own */
+    raised = NULL;
+    if (pye_place_unseen(self) && pye_terminated_swallowed((PyObject *)Py_TYPE(self)) && PyEval_GetFrame() != NULL)
+        Py_AddPendingCall(raise_later, NULL); /* when that C code has returned */
+    PyErr_Restore(type, value, traceback);
 }
 
 /* Who pickles it wants to send it elsewhere and go on: the workers of concurrent.futures do that with whatever a task
@@ -159,13 +165,17 @@ static bool leave_to_event_loop(void)
 }
 
 /* Between two instructions, but perhaps of the machinery still. */
-static int raise_outside_machinery(void *unused)
+static int raise_later(void *unused)
 {
     (void)unused;
+    if (pye_sigterm_taken())
+        return 0;
     enum pye_place place = pye_place_find();
+    if (place == PYE_IN_EVENT_LOOP && leave_to_event_loop())
+        return 0;
     if (place == PYE_IN_MACHINERY) {
 #if PY_VERSION_HEX < 0x030D0000 /* later ones would call it again and again here; the signal comes again, too */
-        Py_AddPendingCall(raise_outside_machinery, NULL);
+        Py_AddPendingCall(raise_later, NULL);
 #endif
         return 0;
     }
@@ -180,9 +190,9 @@ static bool can_wait(enum pye_place place)
 {
     switch (place) {
     case PYE_IN_EVENT_LOOP:
-        return leave_to_event_loop();
+        return pye_sigterm_is_fresh() && leave_to_event_loop();
     case PYE_IN_MACHINERY:
-        return pye_sigterm_is_fresh() && Py_AddPendingCall(raise_outside_machinery, NULL) == 0;
+        return pye_sigterm_is_fresh() && Py_AddPendingCall(raise_later, NULL) == 0;
     default:
         return false;
     }

@@ -1,6 +1,7 @@
 #include "embed/traceback.h"
 
 #include "embed/replace.h"
+#include "embed/signals.h"
 #include "embed/stdio.h"
 #include "embed/terminate.h"
 #include "launcher/log.h"
@@ -98,21 +99,30 @@ static PyObject *excepthook(PyObject *module, PyObject *const *args, Py_ssize_t 
     return in_one_piece(python_excepthook, args, count);
 }
 
+static bool is_of_terminated(PyObject *arguments)
+{
+    PyObject *type = PyObject_GetAttrString(arguments, "exc_type");
+    if (type == NULL)
+        PyErr_Clear(); /* python's hook says what it wants */
+    bool result = type != NULL && pye_terminated_is(type);
+    Py_XDECREF(type);
+    return result;
+}
+
+/* A process that was forked in a thread ends with that thread, by its SIGTERM: the interpreter is not there any more. */
 static PyObject *threadhook(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    return in_one_piece(python_threadhook, &arguments, 1);
+    if (!is_of_terminated(arguments))
+        return in_one_piece(python_threadhook, &arguments, 1);
+    pye_sigterm_again(false);
+    Py_RETURN_NONE;
 }
 
 static PyObject *unraisablehook(PyObject *module, PyObject *arguments)
 {
     (void)module;
-    PyObject *type = PyObject_GetAttrString(arguments, "exc_type");
-    if (type == NULL)
-        PyErr_Clear(); /* python's hook says what it wants */
-    bool quiet = type != NULL && pye_terminated_is(type); /* it is raised again: see terminate.c */
-    Py_XDECREF(type);
-    if (quiet)
+    if (is_of_terminated(arguments)) /* it is raised again: see terminate.c */
         Py_RETURN_NONE;
     return in_one_piece(python_unraisablehook, &arguments, 1);
 }

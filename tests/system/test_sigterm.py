@@ -18,6 +18,7 @@ BLOCKING = str(PROBES / "blocking.py")
 TERM = signal.SIGTERM
 KEEPS_RUNNING = {  # places where the main thread does not sleep, or not at once
     "busy_loop", "busy_with_threads", "regular_expression", "big_number", "import_loop", "generator",
+    "sqlite_function", "sqlite_progress",
     "prints_into_full_pipe"}
 
 

@@ -58,6 +58,18 @@ def asyncio_busy():
     asyncio.run(work())
 
 
+def asyncio_blocked():
+    """A coroutine that blocks, in code that waits in a selector as asyncio's own loop does."""
+    import asyncio
+    import multiprocessing
+
+    async def main():
+        reader, _writer = multiprocessing.Pipe(duplex=False)
+        ready()
+        reader.poll(None)
+    asyncio.run(main())
+
+
 def asyncio_server():
     import asyncio
 
@@ -227,3 +239,40 @@ def in_logging():
                 self.handleError(record)
     logging.getLogger().addHandler(Handler())
     logging.warning("x")
+
+
+# --- callbacks from C code that drops what they raise, and fails or goes on
+
+def sqlite_function():
+    """A function of SQL's that holds a lock, in a loop that tries again."""
+    import sqlite3
+    import threading
+
+    lock = threading.Lock()
+    database = sqlite3.connect(":memory:")
+
+    def work(number):
+        with lock:
+            return sum(range(number))
+    database.create_function("work", 1, work)
+    ready()
+    while True:
+        try:
+            database.execute("select work(100000)").fetchone()
+        except sqlite3.OperationalError:
+            pass
+
+
+def sqlite_progress():
+    """A function that C code calls all the time."""
+    import sqlite3
+
+    database = sqlite3.connect(":memory:")
+    database.set_progress_handler(lambda: sum(range(1000)) < 0, 1)
+    ready()
+    while True:
+        try:
+            database.execute("with recursive t(n) as (select 1 union all select n + 1 from t where n < 100000)"
+                             "select count(n) from t").fetchone()
+        except sqlite3.OperationalError:
+            pass
