@@ -9,6 +9,9 @@ import os
 import re
 import sys
 
+# Steps that are one suite, whose count is in their output.
+COUNTED = ("lint", "fuzz", "check-container")
+
 OURS = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
 PYTEST = re.compile(r"^=* ?((?:\d+ \w+(?:, )?)+) in [\d.]+s.*$", re.MULTILINE)
 CPYTHON = re.compile(r"^(\d+) tests in \d+ modules, \d+ s: (?:(\d+) count as failed|no failure)", re.MULTILINE)
@@ -61,7 +64,7 @@ def step(build, name, passed):
     elif name == "check-asan":
         parts = list(suites(os.path.join(build, "build-asan")))
     else:
-        parts = [counts(read(os.path.join(build, f"check-{name}.log"))) if name in ("lint", "fuzz") else None]
+        parts = [counts(read(os.path.join(build, f"check-{name}.log"))) if name in COUNTED else None]
     parts = [part for part in parts if part]
     return tally(sum(good for good, _ in parts), sum(bad for _, bad in parts), passed)
 
