@@ -72,8 +72,11 @@ static void add_known(struct addresses *list, const struct pye_url *url)
     struct in_addr v4;
     struct in6_addr v6;
     if (url->scheme == PYE_UNIX) {
-        struct sockaddr_un *local = &add(list, AF_UNIX, sizeof *local)->local;
-        memcpy(local->sun_path, url->host, strlen(url->host));
+        size_t length = strlen(url->host);
+        bool abstract = url->host[0] == '@'; /* its name is as long as it is, and a zero byte stands in front */
+        size_t size = abstract ? offsetof(struct sockaddr_un, sun_path) + length : sizeof(struct sockaddr_un);
+        struct sockaddr_un *local = &add(list, AF_UNIX, (socklen_t)size)->local;
+        memcpy(local->sun_path + abstract, url->host + abstract, length - abstract);
     } else if (strcasecmp(url->host, "localhost") == 0) {
         add_v4(list, (struct in_addr){htonl(INADDR_LOOPBACK)}, url->port);
         add_v6(list, in6addr_loopback, url->port);

@@ -14,12 +14,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define USAGE "pyentry --healthcheck [--timeout DURATION] [URL]"
 
 enum { UNHEALTHY = 1, WHY_BYTES = 200, READ_BYTES = 4096, HEALTHY_FROM = 200, HEALTHY_TO = 399 };
+
+/* Of a URL in the line: the reason behind it must have room. */
+enum { LONGEST_URL = 1000, LONGEST_GUESS = 100 };
 
 /* How long, and how much of, a body is heard out. */
 enum { COURTESY_MILLISECONDS = 200, COURTESY_BYTES = 1024 * 1024 };
@@ -122,13 +126,36 @@ static bool read_answer(struct check *check, int fd)
     }
 }
 
-static bool is_healthy(struct check *check)
+/* A port alone, or a host with one, lacks the scheme only. */
+static void guess_url(struct check *check)
+{
+    char guess[LONGEST_GUESS];
+    size_t digits = strspn(check->url, "0123456789");
+    bool port = check->url[digits] == '\0' || check->url[digits] == '/', path = strchr(check->url, '/') != NULL;
+    if (strchr(check->url, ':') == NULL && (digits == 0 || !port))
+        return;
+    int length = snprintf(guess, sizeof guess, "http://%s%s%s", port ? "localhost:" : "", check->url, path ? "" : "/");
+    if (length < (int)sizeof guess && pye_url_parse(guess, &check->parsed) == NULL)
+        snprintf(check->why, sizeof check->why, "did you mean %s?", guess);
+}
+
+/* Docker keeps the line, and what is no URL may hold a password anywhere in front of an @. */
+static bool parse(struct check *check)
 {
     const char *wrong = pye_url_parse(check->url, &check->parsed);
-    if (wrong != NULL) {
-        snprintf(check->why, sizeof check->why, "%s", wrong);
+    if (wrong == NULL)
+        return true;
+    snprintf(check->why, sizeof check->why, "%s", wrong);
+    guess_url(check);
+    if (strchr(check->url, '@') != NULL && strncasecmp(check->url, "unix:", strlen("unix:")) != 0)
+        check->url = "the URL";
+    return false;
+}
+
+static bool is_healthy(struct check *check)
+{
+    if (!parse(check))
         return false;
-    }
     int fd = pye_connect(&check->parsed, &check->patience, check->why, sizeof check->why);
     if (fd < 0)
         return false;
@@ -167,7 +194,7 @@ static bool read_arguments(struct check *check, char **argv)
         } else if (timeout && after == '\0' && argv[1] != NULL) {
             check->timeout = *++argv;
         } else if (**argv == '-' || check->url != NULL) {
-            pye_log("unhealthy: cannot do anything with '%s': " USAGE, *argv);
+            pye_log("unhealthy: cannot do anything with '%.*s': " USAGE, LONGEST_URL, *argv);
             return false;
         } else {
             check->url = *argv;
@@ -192,7 +219,7 @@ int pye_healthcheck(int argc, char **argv)
         return UNHEALTHY;
     if (is_healthy(&check))
         return EXIT_SUCCESS;
-    /* Docker keeps the line: no password. */
-    pye_log("unhealthy: %s: %s", strchr(check.url, '@') == NULL ? check.url : "the URL", check.why);
+    bool whole = strlen(check.url) <= LONGEST_URL;
+    pye_log("unhealthy: %.*s%s: %s", LONGEST_URL, check.url, whole ? "" : "...", check.why);
     return UNHEALTHY;
 }

@@ -3,6 +3,7 @@
 The exit status is 0 or 1 and never another, and 1 always comes with one line.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -329,6 +330,41 @@ def test_no_password_is_told():
     """Docker keeps the line, for everyone to see."""
     why = unhealthy(check("http://me:secret@127.0.0.1/"))
     assert "secret" not in why and "password" in why
+
+
+@pytest.mark.parametrize("url, meant", [
+    ("localhost:8080", "http://localhost:8080/"), ("8080", "http://localhost:8080/"), ("db:80/live", "http://db:80/live"),
+    ("8080/live", "http://localhost:8080/live"), ("live", None), ("ftp://app/", None), ("9" * 3000, None)])
+def test_urls_without_a_scheme(url, meant):
+    """The line says what was probably meant."""
+    why = unhealthy(check(url))
+    assert why == f"{url}: did you mean {meant}?" if meant else "it begins with none of" in why
+
+
+def test_what_is_shown_of_a_url():
+    """An @ in the path hides nothing, a password is never shown, and the reason stands behind a URL of any length."""
+    where = f"http://127.0.0.1:{free_port()}"
+    assert unhealthy(check(f"{where}/@me")) == f"{where}/@me: no connection: Connection refused"
+    for url in ("http://me:sec/ret@app/", "me:secret@app:80", "http://a:b@app:80/@x"):
+        assert unhealthy(check(url)).startswith("the URL: ")
+    for url in (f"{where}/" + "x" * 1900, f"{where}/" + "x" * 9000, "x" * 9000):
+        assert re.search(r"x\.\.\.: (no connection|its path is too long|it begins with none)", unhealthy(check(url)))
+
+
+def test_an_abstract_socket():
+    """unix:@name."""
+    name = f"pyentry-test-{os.getpid()}"
+    assert "Connection refused" in unhealthy(check(f"unix:@{name}:/live"))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("\0" + name)
+        server.listen()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            done = pool.submit(check, f"unix:@{name}:/live")
+            peer, _ = server.accept()
+            with peer:
+                assert peer.recv(4096).startswith(b"GET /live ")
+                peer.sendall(b"HTTP/1.1 204 N\r\n\r\n")
+            assert done.result().returncode == 0
 
 
 def test_other_variables_change_nothing():

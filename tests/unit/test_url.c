@@ -29,6 +29,7 @@ static void taken(void **state)
         {"tcp://[::]:1", PYE_TCP, 1, "::", "", ""},
         {"unix:/run/app.sock", PYE_UNIX, 0, "/run/app.sock", "localhost", "/"},
         {"unix:///run/app.sock", PYE_UNIX, 0, "/run/app.sock", "localhost", "/"},
+        {"unix:@app:/live", PYE_UNIX, 0, "@app", "localhost", "/live"},
         {"unix:app.sock", PYE_UNIX, 0, "app.sock", "localhost", "/"},
         {"unix://app.sock", PYE_UNIX, 0, "app.sock", "localhost", "/"},
         {"unix:/run/app.sock:/live?x#y", PYE_UNIX, 0, "/run/app.sock", "localhost", "/live?x"},
