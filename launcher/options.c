@@ -69,6 +69,7 @@ static const struct command commands[] = {
 enum {
     OPTIONS = sizeof table / sizeof *table,
     COMMANDS = sizeof commands / sizeof *commands,
+    LONGEST_PAIR = 40, /* what is shown of one */
     VARIABLE_BYTES = sizeof((struct pye_option_report *)NULL)->variable,
 };
 _Static_assert(OPTIONS <= 8 * sizeof((struct pye_options *)NULL)->given, "an option has no bit");
@@ -112,7 +113,7 @@ static bool store(struct pye_options *options, const struct option *option, cons
     case DURATION:
         return pye_parse_duration(text, field);
     case SIGNAL_MAP:
-        return pye_parse_signal_map(text, field);
+        return pye_parse_signal_map(text, field, &(struct pye_pair){.text = NULL});
     case STATUS:
         if (!pye_parse_number(text, 0, 255, &number))
             return false;
@@ -129,8 +130,21 @@ static bool store(struct pye_options *options, const struct option *option, cons
     return false;
 }
 
+/* The pair that is wrong, and why. */
+static const char *explain_map(const char *text)
+{
+    static char line[256];
+    struct pye_signal_map map;
+    struct pye_pair wrong = {.text = NULL};
+    if (pye_parse_signal_map(text, &map, &wrong))
+        return "";
+    snprintf(line, sizeof line, "pairs of signals like TERM=QUIT,HUP=0, and of '%.*s' %s",
+             wrong.length < LONGEST_PAIR ? wrong.length : LONGEST_PAIR, wrong.text, wrong.why);
+    return line;
+}
+
 /* What a value of this kind looks like; of a CHOICE --help's argument says it. */
-static const char *takes(const struct option *option)
+static const char *takes(const struct option *option, const char *value)
 {
     switch (option->kind) {
     case CHOICE:
@@ -141,7 +155,7 @@ static const char *takes(const struct option *option)
     case DURATION:
         return "a duration like 500ms, 8s or 2m, or 0 for never";
     case SIGNAL_MAP:
-        return "pairs of signals like TERM=QUIT,HUP=0";
+        return explain_map(value);
     case STATUS:
         return "a number from 0 to 255";
     case CPUS:
@@ -153,7 +167,7 @@ static const char *takes(const struct option *option)
 static bool refuse(const struct option *option, const char *value, bool from_command_line)
 {
     pye_log("%s%s='%s' is not valid: it takes %s", from_command_line ? "--" : "",
-            from_command_line ? option->name : variable_of(option), value, takes(option));
+            from_command_line ? option->name : variable_of(option), value, takes(option, value));
     return false;
 }
 
@@ -257,6 +271,42 @@ static enum pye_action take_command_line(struct pye_options *options, int argc, 
     return PYE_RUN;
 }
 
+static bool is_ours(const char *name)
+{
+    size_t length = strcspn(name, "=");
+    const struct command *command = find_command(name, length);
+    bool pythons = command != NULL && (command->action == PYE_SHOW_HELP || command->action == PYE_SHOW_VERSION);
+    return find(name, length) != NULL || (command != NULL && !pythons);
+}
+
+/* The words that a word of python's short options takes: itself, and an argument of -W or -X; 0: -c or -m ends them. */
+static int words_of(const char *letters)
+{
+    size_t plain = strcspn(letters, "cmWX");
+    if (letters[plain] == 'c' || letters[plain] == 'm')
+        return 0;
+    return letters[plain] != '\0' && letters[plain + 1] == '\0' ? 2 : 1;
+}
+
+/* python would refuse an option of ours among its own as one that nobody has. */
+static bool refuse_misplaced(int argc, char **argv, int first)
+{
+    int words = 1;
+    for (int i = first; words > 0 && i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i += words) {
+        if (argv[i][1] != '-') {
+            words = words_of(argv[i] + 1);
+            continue;
+        }
+        if (i > first && is_ours(argv[i] + 2)) {
+            pye_log("%.*s stands behind python's option %s: pyentry's options come first. See pyentry --help",
+                    (int)strcspn(argv[i], "="), argv[i], argv[first]);
+            return true;
+        }
+        words = strcmp(argv[i], "--check-hash-based-pycs") == 0 ? 2 : 0; /* the only long one that python goes on from */
+    }
+    return false;
+}
+
 /* An empty variable counts as unset, as python's own variables do. */
 static const char *value_of(const struct option *option)
 {
@@ -301,7 +351,7 @@ enum pye_action pye_options_read(struct pye_options *options, int *argc, char **
     set_defaults(options);
     configure_log(options);
     enum pye_action action = take_command_line(options, *argc, argv, &taken);
-    if (action == PYE_RUN && !read_environment(options))
+    if (action == PYE_RUN && (refuse_misplaced(*argc, argv, taken + 1) || !read_environment(options)))
         action = PYE_USAGE_ERROR;
     if (action != PYE_USAGE_ERROR) {
         for (int i = 1; i + taken <= *argc; i++)
@@ -336,7 +386,7 @@ bool pye_options_report(const struct pye_options *options, size_t index, struct 
     else if (*option->fallback != '\0')
         report->value = option->fallback;
     if (value != NULL && !store(&scratch, option, value))
-        report->takes = takes(option);
+        report->takes = takes(option, value);
     return true;
 }
 

@@ -122,13 +122,13 @@ void pye_signal_map_clear(struct pye_signal_map *map)
         map->to[i] = (uint8_t)i;
 }
 
-/* Not what cannot be caught, what a fault raises again and again, what the stop report comes by, and what the C library
- * has for itself. */
-static bool can_be_mapped(int number)
+/* Why a signal cannot be mapped, or NULL. */
+static const char *refuse_from(int number)
 {
     switch (number) {
     case SIGKILL:
     case SIGSTOP:
+        return "the first cannot be caught";
     case SIGSEGV:
     case SIGBUS:
     case SIGFPE:
@@ -136,31 +136,46 @@ static bool can_be_mapped(int number)
     case SIGABRT:
     case SIGTRAP:
     case SIGSYS:
+        return "the first is what a fault raises, again and again";
     case SIGSTKFLT:
-        return false;
+        return "the first is what the stop report comes by";
     default:
-        return number <= SIGSYS || number >= SIGRTMIN;
+        return number <= SIGSYS || number >= SIGRTMIN ? NULL : "the first is the C library's own";
     }
 }
 
-static bool parse_pair(char *pair, struct pye_signal_map *map)
+/* A fault's signal is a way to a core dump, and KILL one to end at once. */
+static const char *refuse_to(int number)
 {
+    if (number == SIGSTOP)
+        return "the second would stop the process for good";
+    if (number == SIGSTKFLT)
+        return "the second is what the stop report comes by";
+    return number <= SIGSYS || number >= SIGRTMIN ? NULL : "the second is the C library's own";
+}
+
+/* NULL, or why not. */
+static const char *parse_pair(char *pair, struct pye_signal_map *map)
+{
+    const char *why;
     int from, to = 0;
     char *equals = strchr(pair, '=');
     if (equals == NULL)
-        return false;
+        return "the equals sign is missing";
     *equals = '\0';
-    if (!pye_parse_signal(pair, &from) || !can_be_mapped(from))
-        return false;
+    if (!pye_parse_signal(pair, &from))
+        return "the first is no signal";
     if (strcmp(equals + 1, "0") != 0 && !pye_parse_signal(equals + 1, &to))
-        return false;
+        return "the second is neither a signal nor 0";
+    if ((why = refuse_from(from)) != NULL || (why = refuse_to(to)) != NULL)
+        return why;
     if (map->to[from] != from)
-        return false; /* mapped twice: which one was meant? */
+        return "the first is mapped already"; /* which one was meant? */
     map->to[from] = (uint8_t)to;
-    return true;
+    return NULL;
 }
 
-bool pye_parse_signal_map(const char *text, struct pye_signal_map *map)
+bool pye_parse_signal_map(const char *text, struct pye_signal_map *map, struct pye_pair *wrong)
 {
     struct pye_signal_map parsed;
     char pair[2 * NAME_MAX_BYTES];
@@ -168,12 +183,16 @@ bool pye_parse_signal_map(const char *text, struct pye_signal_map *map)
     pye_signal_map_clear(&parsed);
     for (;;) {
         size_t length = strcspn(text, ",");
-        if (length >= sizeof pair)
+        const char *why = "the names are too long";
+        if (length < sizeof pair) {
+            memcpy(pair, text, length);
+            pair[length] = '\0';
+            why = parse_pair(pair, &parsed);
+        }
+        if (why != NULL) {
+            *wrong = (struct pye_pair){.text = text, .why = why, .length = (int)length};
             return false;
-        memcpy(pair, text, length);
-        pair[length] = '\0';
-        if (!parse_pair(pair, &parsed))
-            return false;
+        }
         if (text[length] == '\0')
             break;
         text += length + 1;

@@ -26,8 +26,14 @@ bool pye_parse_cpu_count(const char *text, int *count);
 /* "TERM", "SIGTERM", "15", "RTMIN+2", "RTMAX-1". */
 bool pye_parse_signal(const char *text, int *number);
 
-/* "TERM=QUIT,HUP=0": 0 drops the signal. */
-bool pye_parse_signal_map(const char *text, struct pye_signal_map *map);
+/* The pair of a map that is not valid; why is the end of a sentence that begins with it. */
+struct pye_pair {
+    const char *text, *why;
+    int length;
+};
+
+/* "TERM=QUIT,HUP=0": 0 drops the signal. *wrong is set on refusal. */
+bool pye_parse_signal_map(const char *text, struct pye_signal_map *map, struct pye_pair *wrong);
 
 void pye_signal_map_clear(struct pye_signal_map *map);
 

@@ -112,6 +112,35 @@ def test_unknown_options(option):
     assert option.split("=")[0].encode() in done.stderr
 
 
+@pytest.mark.parametrize("args", [["-u", "--init=always"], ["-W", "error", "--info"], ["-Xdev", "-OO", "--cpus", "2"],
+                                  ["--check-hash-based-pycs", "never", "--stop-report=1s"], ["-uX", "dev", "--bundle"]],
+                         ids=" ".join)
+def test_options_behind_pythons(args):
+    """One line says that pyentry's come first."""
+    done = pyentry(*args, "-c", "print('ran')")
+    ours = next(word for word in args[1:] if word.startswith("--")).split("=")[0]
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode() == (f"pyentry: {ours} stands behind python's option {args[0]}: "
+                                    "pyentry's options come first. See pyentry --help\n")
+
+
+def test_the_programs_options_are_its_own():
+    """Behind the program, and as a value of python's option, our names are nobody's business."""
+    show = "import sys; print(sys.argv[1:])"
+    for args in (["-u", "-c", show, "--init=always"], ["-uc", show, "--info"], ["-W", "ignore", "-c", show, "--cpus=2"]):
+        done = pyentry(*args)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{args[-1:]}\n".encode(), b"")
+    assert pyentry("-u", "-", "--init=always", input=b"print('ran')").stdout == b"ran\n"
+    assert pyentry("-u", "--version").stdout == stock("--version").stdout
+
+
+def test_a_signal_map_names_the_pair():
+    """Which pair, and why, on the command line and by --info."""
+    said = "pairs of signals like TERM=QUIT,HUP=0, and of 'KILL=TERM' the first cannot be caught"
+    assert said in pyentry("--signal-map=HUP=0,KILL=TERM", "-c", "pass").stderr.decode()
+    assert said in pyentry("--info", env=clean_env(PYENTRY_SIGNAL_MAP="HUP=0,KILL=TERM")).stdout.decode()
+
+
 def test_a_bad_value_wins_over_everything_else():
     """A good option before or after a bad one, or a variable that is overridden, does not hide it."""
     assert pyentry("--init=never", "--term-status=300", "-c", "pass").returncode == 2

@@ -150,7 +150,8 @@ static void commands(void **state)
     assert_string_equal(arguments[2], "1s");
     assert_null(arguments[3]);
     clean(NULL);
-    assert_int_equal(READ((char *)"-B", (char *)"--healthcheck"), PYE_RUN);
+    assert_int_equal(READ((char *)"-B", (char *)"--healthcheck"), PYE_USAGE_ERROR);
+    assert_int_equal(READ((char *)"-c", (char *)"pass", (char *)"--healthcheck"), PYE_RUN);
     assert_int_equal(READ((char *)"app.py", (char *)"--healthcheck"), PYE_RUN);
     assert_int_equal(READ((char *)"--stop-report=x", (char *)"--healthcheck"), PYE_USAGE_ERROR);
 }

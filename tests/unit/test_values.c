@@ -63,19 +63,44 @@ static void signal_names(void **state)
 
 static void signal_maps(void **state)
 {
-    static const char *const refused[] = {"",         "TERM",          "TERM=",     "=TERM", "TERM=QUIT,",
-                                          ",TERM=QUIT", "TERM=NOPE",   "KILL=TERM", "STOP=0", "TERM=QUIT,TERM=INT",
-                                          "TERM=QUIT=INT", "TERM = QUIT", "TERM=QUIT;HUP=0"};
+    static const struct {
+        const char *text, *pair, *why;
+    } refused[] = {
+        {"", "", "equals sign"},
+        {"TERM", "TERM", "equals sign"},
+        {"TERM=", "TERM=", "the second is neither"},
+        {"=TERM", "=TERM", "the first is no signal"},
+        {"TERM=QUIT,", "", "equals sign"},
+        {",TERM=QUIT", "", "equals sign"},
+        {"HUP=0,TERM=NOPE", "TERM=NOPE", "the second is neither"},
+        {"TERM=QUIT,KILL=TERM", "KILL=TERM", "cannot be caught"},
+        {"STOP=0", "STOP=0", "cannot be caught"},
+        {"SEGV=0", "SEGV=0", "a fault"},
+        {"16=TERM", "16=TERM", "the first is what the stop report"},
+        {"33=TERM", "33=TERM", "the first is the C library's"},
+        {"TERM=STOP", "TERM=STOP", "for good"},
+        {"TERM=STKFLT", "TERM=STKFLT", "the second is what the stop report"},
+        {"TERM=32", "TERM=32", "the second is the C library's"},
+        {"TERM=QUIT,TERM=INT", "TERM=INT", "already"},
+        {"TERM=QUIT=INT", "TERM=QUIT=INT", "the second is neither"},
+        {"TERM = QUIT", "TERM = QUIT", "the first is no signal"},
+        {"TERM=QUIT;HUP=0", "TERM=QUIT;HUP=0", "the second is neither"},
+    };
     struct pye_signal_map map;
+    struct pye_pair wrong;
     (void)state;
     pye_signal_map_clear(&map);
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        if (pye_parse_signal_map(refused[i], &map))
-            fail_msg("'%s' was taken", refused[i]);
+        if (pye_parse_signal_map(refused[i].text, &map, &wrong))
+            fail_msg("'%s' was taken", refused[i].text);
+        assert_int_equal(wrong.length, strlen(refused[i].pair));
+        assert_memory_equal(wrong.text, refused[i].pair, (size_t)wrong.length);
+        if (strstr(wrong.why, refused[i].why) == NULL)
+            fail_msg("'%s': %s", refused[i].text, wrong.why);
     }
     for (int i = 0; i < PYE_SIGNALS; i++)
         assert_int_equal(map.to[i], i);
-    assert_true(pye_parse_signal_map("TERM=QUIT,HUP=0,INT=KILL", &map));
+    assert_true(pye_parse_signal_map("TERM=QUIT,HUP=0,INT=KILL", &map, &wrong));
     for (int i = 0; i < PYE_SIGNALS; i++) {
         int to = i == SIGTERM ? SIGQUIT : i == SIGHUP ? 0 : i == SIGINT ? SIGKILL : i;
         assert_int_equal(map.to[i], to);
