@@ -99,6 +99,7 @@ struct pye_start {
     int log_format;   /* enum pye_log_format */
     int file;         /* the snapshot's, to be closed */
     sigset_t signals; /* those that were blocked; all are now */
+    uint64_t code_start, code_end; /* a pyentry that is not needed any more; 0: none */
     struct pye_clock clock[PYE_CLOCKS];
     size_t clocks;
 };

@@ -31,11 +31,13 @@
 
 /* Where an arena may begin. */
 #define ARENA_LOWEST 0x080000000000
-#define ARENA_HIGHEST 0x600000000000
+#define ARENA_HIGHEST 0x540000000000 /* above begin position-independent programs */
 #define ARENA_BYTES 0x4000000000
 #define ARENA_ALIGNMENT 0x200000
+#define LEAST_ADDRESS 0x400000 /* below it are two or three pages that nobody is given */
 #define STACK_DISTANCE 0x40000000
 #define LOADER_BYTES 0x400000
+#define PROGRAM_BYTES 0x4000000 /* of a position-independent pyentry, with its data */
 
 /* An entry of ours in the auxiliary vector, of a type that nobody else uses. */
 #define AT_ARENA 0x70796530
@@ -46,10 +48,12 @@ enum {
     AUXILIARY = 64,
     STEPS = PYE_KEPT + 8,
     RANDOM_BYTES = 16,
+    PLACES_TRIED = 16,
 };
 
 struct program {
     uint64_t loader_base, loader_entry;
+    uint64_t base; /* 0: pyentry stays where it is */
     struct pye_step steps[STEPS];
     size_t count;
 };
@@ -72,19 +76,45 @@ static bool fail(const char *what)
 
 /* --- where --- */
 
-static bool choose(struct pye_arena *arena)
+/* Whether this process has nothing in it. */
+static bool is_free(const struct pye_arena *arena)
+{
+    static char text[PYE_MAPS_BYTES / 16];
+    char *line = text;
+    struct pye_map map;
+    if (pye_maps_read(text, sizeof text) < 0)
+        return false;
+    while (pye_maps_next(&line, &map)) {
+        if (map.start < arena->stack_end && map.end > arena->start)
+            return false;
+    }
+    return true;
+}
+
+static void choose(struct pye_arena *arena, uint64_t random)
 {
     struct rlimit limit = {.rlim_cur = LEAST_STACK};
-    uint64_t random, stack = LEAST_STACK;
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        return fail("getrandom");
+    uint64_t stack = LEAST_STACK;
     if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur > LEAST_STACK)
         stack = limit.rlim_cur < MOST_STACK ? PAGE_UP(limit.rlim_cur) : MOST_STACK;
     arena->start = ARENA_LOWEST + random % ((ARENA_HIGHEST - ARENA_LOWEST) / ARENA_ALIGNMENT) * ARENA_ALIGNMENT;
     arena->end = arena->start + ARENA_BYTES;
     arena->stack_start = arena->end + STACK_DISTANCE;
     arena->stack_end = arena->stack_start + stack;
-    return true;
+}
+
+static bool find_place(struct pye_arena *arena)
+{
+    uint64_t random[PLACES_TRIED];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        return fail("getrandom");
+    for (size_t i = 0; i < PLACES_TRIED; i++) {
+        choose(arena, random[i]);
+        if (is_free(arena))
+            return true;
+    }
+    errno = EEXIST;
+    return fail("the arena");
 }
 
 static bool map_new(uint64_t start, uint64_t end, int protection)
@@ -130,30 +160,15 @@ static void add_segment(struct program *program, const ElfW(Phdr) *segment, uint
                                              .start = PAGE_UP(file_end), .bytes = PAGE_UP(end) - PAGE_UP(file_end)});
 }
 
-/* pyentry's own writable part as it is in the file; the rest of it stays. */
-static bool plan_program(struct program *program)
-{
-    const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));
-    size_t count = getauxval(AT_PHNUM);
-    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail("/proc/self/exe");
-    for (size_t i = 0; i < count; i++) {
-        if (segments[i].p_type == PT_LOAD && (segments[i].p_flags & PF_W))
-            add_segment(program, &segments[i], 0, fd);
-    }
-    return true;
-}
-
 static const char *loader_path(void)
 {
     const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));
+    uint64_t start, end, bias = pye_machine_code(&start, &end);
     for (size_t i = 0; i < getauxval(AT_PHNUM); i++) {
         if (segments[i].p_type == PT_INTERP)
-            return at(segments[i].p_vaddr);
+            return at(segments[i].p_vaddr + bias);
     }
-    errno = ENOEXEC;
-    return NULL;
+    return ""; /* then there would be no C library */
 }
 
 static bool load_segments(const ElfW(Ehdr) *header, int fd, uint64_t base)
@@ -163,12 +178,12 @@ static bool load_segments(const ElfW(Ehdr) *header, int fd, uint64_t base)
     if (bytes > sizeof segments || pread(fd, segments, bytes, (off_t)header->e_phoff) != (ssize_t)bytes)
         return false;
     for (size_t i = 0; i < header->e_phnum; i++) {
-        struct program loader = {.count = 0};
+        struct program loaded = {.count = 0};
         if (segments[i].p_type != PT_LOAD)
             continue;
-        add_segment(&loader, &segments[i], base, fd);
-        for (size_t step = 0; step < loader.count; step++) {
-            errno = pye_step(&loader.steps[step]);
+        add_segment(&loaded, &segments[i], base, fd);
+        for (size_t step = 0; step < loaded.count; step++) {
+            errno = pye_step(&loaded.steps[step]);
             if (errno != 0)
                 return false;
         }
@@ -176,24 +191,53 @@ static bool load_segments(const ElfW(Ehdr) *header, int fd, uint64_t base)
     return true;
 }
 
-/* The dynamic loader goes to the upper end of the arena, below which the kernel places what comes next. */
-static bool load_loader(struct program *program, const struct pye_arena *arena)
+/* Loads a file that may lie anywhere. Its entry; 0, with a line printed. */
+static uint64_t load(const char *path, uint64_t base)
 {
     ElfW(Ehdr) header;
-    const char *path = loader_path();
-    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail(path == NULL ? "pyentry" : path);
-    program->loader_base = arena->end - LOADER_BYTES;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fail(path);
+        return 0;
+    }
     errno = ENOEXEC;
     bool loaded = pread(fd, &header, sizeof header, 0) == sizeof header
                   && memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 && header.e_type == ET_DYN
-                  && header.e_phentsize == sizeof(ElfW(Phdr)) && load_segments(&header, fd, program->loader_base);
-    program->loader_entry = program->loader_base + header.e_entry;
+                  && header.e_phentsize == sizeof(ElfW(Phdr)) && load_segments(&header, fd, base);
     if (!loaded)
         fail(path);
     close(fd);
-    return loaded;
+    return loaded ? base + header.e_entry : 0;
+}
+
+/* The dynamic loader goes to the upper end of the arena, below which the kernel places what comes next. */
+static bool load_loader(struct program *program, const struct pye_arena *arena)
+{
+    program->loader_base = arena->end - LOADER_BYTES;
+    program->loader_entry = load(loader_path(), program->loader_base);
+    return program->loader_entry != 0;
+}
+
+/* pyentry itself: where its address is fixed, its writable part becomes what it is in the file, and the rest stays; else
+ * all of it goes into the arena. */
+static bool plan_program(struct program *program, const struct pye_arena *arena)
+{
+    const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));
+    size_t count = getauxval(AT_PHNUM);
+    uint64_t start, end;
+    pye_machine_program(&start, &end);
+    if (end == 0) {
+        program->base = arena->end - LOADER_BYTES - PROGRAM_BYTES;
+        return load("/proc/self/exe", program->base) != 0;
+    }
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail("/proc/self/exe");
+    for (size_t i = 0; i < count; i++) {
+        if (segments[i].p_type == PT_LOAD && (segments[i].p_flags & PF_W))
+            add_segment(program, &segments[i], 0, fd);
+    }
+    return true;
 }
 
 /* --- the first stack --- */
@@ -228,6 +272,9 @@ static size_t make_auxiliary(ElfW(auxv_t) *out, const struct program *program, u
 {
     ElfW(auxv_t) in[AUXILIARY] = {{.a_type = AT_NULL}};
     size_t count = 0;
+    uint64_t start, end;
+    pye_machine_code(&start, &end);
+    uint64_t moved = program->base == 0 ? 0 : program->base - start;
     int fd = open("/proc/self/auxv", O_RDONLY | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : read(fd, in, sizeof in - sizeof *in);
     close(fd);
@@ -239,6 +286,10 @@ static size_t make_auxiliary(ElfW(auxv_t) *out, const struct program *program, u
             continue;
         case AT_BASE:
             entry.a_un.a_val = program->loader_base;
+            break;
+        case AT_PHDR:
+        case AT_ENTRY:
+            entry.a_un.a_val += moved;
             break;
         case AT_EXECFN:
             entry.a_un.a_val = name;
@@ -296,9 +347,11 @@ static bool plan_fence(struct program *program, const struct pye_arena *arena)
     struct pye_map map;
     char *line = text;
     uint64_t start, end;
-    if (!pye_machine_program(&start, &end) || pye_maps_read(text, sizeof text) < 0)
+    if (pye_maps_read(text, sizeof text) < 0)
         return fail("/proc/self/maps");
-    pye_keep(&kept, 0, end);
+    pye_machine_code(&start, &end);
+    pye_keep(&kept, 0, LEAST_ADDRESS);
+    pye_keep(&kept, start, end);
     pye_keep(&kept, arena->start, arena->end);
     pye_keep(&kept, arena->stack_start, arena->stack_end);
     while (pye_maps_next(&line, &map) && map.end <= PYE_MEMORY_END) {
@@ -333,8 +386,8 @@ void pye_arena_enter(char **argv, char **environment, const struct pye_arena *wa
     struct pye_landing landing = {.thread_pointer = 0};
 
     arena = *wanted;
-    if (!choose(&arena) || !map_new(arena.stack_start, arena.stack_end, PROT_READ | PROT_WRITE)
-        || !load_loader(&program, &arena) || !plan_program(&program) || !plan_fence(&program, &arena))
+    if (!find_place(&arena) || !map_new(arena.stack_start, arena.stack_end, PROT_READ | PROT_WRITE)
+        || !load_loader(&program, &arena) || !plan_program(&program, &arena) || !plan_fence(&program, &arena))
         return;
     landing.stack_pointer = make_stack(&arena, &program, argv, environment);
     landing.entry = program.loader_entry;

@@ -253,8 +253,8 @@ static bool machine_holds(const struct pye_image *image, char *reason)
     what = pye_machine_differs(&image->header.machine, &machine);
     if (what != NULL)
         return differs(reason, "%s", what);
-    if (!pye_machine_program(&start, &end) || image->header.program_start != start
-        || image->header.program_end != end)
+    pye_machine_program(&start, &end);
+    if (image->header.program_start != start || image->header.program_end != end)
         return differs(reason, "it was taken by another build of pyentry");
     return true;
 }

@@ -56,8 +56,10 @@ const char *pye_image_check_header(const struct pye_image_header *header, uint64
     if (!is_page(header->data_offset) || header->data_offset > file_bytes
         || header->data_offset < sizeof *header + pye_image_tables_bytes(header))
         return "it is damaged: its pages are misplaced";
-    if (!is_range(header->program_start, header->program_end) || !is_range(header->arena_start, header->arena_end)
-        || header->program_end > header->arena_start || header->flags != 0)
+    bool movable = header->program_start == 0 && header->program_end == 0;
+    if (!(movable || is_range(header->program_start, header->program_end))
+        || !is_range(header->arena_start, header->arena_end) || header->program_end > header->arena_start
+        || header->flags != 0)
         return "it is damaged: its address ranges make no sense";
     return NULL;
 }
@@ -94,10 +96,15 @@ static bool check_runs(const struct pye_image_header *header, const struct pye_i
     return true;
 }
 
+static bool holds(const struct pye_image_area *area, uint64_t address)
+{
+    return address >= area->start && address < area->end;
+}
+
 /* Whether a stack holds the stack pointer, and with room above it for what stands there. */
 static bool is_the_stack(const struct pye_image_header *header, const struct pye_image_area *area)
 {
-    return area->kind == PYE_AREA_STACK && header->stack_pointer > area->start && header->stack_pointer < area->end;
+    return area->kind == PYE_AREA_STACK && header->stack_pointer != area->start && holds(area, header->stack_pointer);
 }
 
 static bool check_areas(const struct pye_image *image)
@@ -105,7 +112,7 @@ static bool check_areas(const struct pye_image *image)
     const struct pye_image_header *header = &image->header;
     const struct pye_image_run *run = image->runs, *last = run + header->runs;
     uint64_t low = 0;
-    size_t stacks = 0, threads = 0;
+    size_t stacks = 0, threads = 0, entries = header->program_end != 0; /* which is where a reader's own is */
     for (uint32_t i = 0; i < header->areas; i++) {
         const struct pye_image_area *area = &image->areas[i];
         if (!check_area(header, area, low) || area->runs > (size_t)(last - run) || !check_runs(header, area, run))
@@ -113,9 +120,10 @@ static bool check_areas(const struct pye_image *image)
         run += area->runs;
         low = area->end;
         stacks += is_the_stack(header, area);
-        threads += header->thread_pointer >= area->start && header->thread_pointer < area->end;
+        threads += holds(area, header->thread_pointer);
+        entries += header->program_end == 0 && holds(area, header->entry) && (area->protection & PROT_EXEC);
     }
-    return run == last && stacks == 1 && threads == 1;
+    return run == last && stacks == 1 && threads == 1 && entries == 1;
 }
 
 /* Each word has its four parts. */

@@ -50,9 +50,10 @@ struct pye_image_header {
     uint32_t areas, runs;
     uint32_t words_bytes;
     uint32_t flags; /* none yet */
-    uint64_t program_start, program_end; /* the writable part of pyentry itself */
+    uint64_t program_start, program_end; /* the writable part of a pyentry with a fixed address; 0 */
     uint64_t arena_start, arena_end;     /* all else */
     uint64_t thread_pointer, stack_pointer;
+    uint64_t entry; /* pye_resume, in the image's own code where that is not at a fixed address */
     struct pye_machine machine;
     uint32_t tables_checksum; /* of areas, runs and words */
     uint32_t header_checksum; /* of all above */

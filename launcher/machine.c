@@ -156,23 +156,39 @@ const char *pye_machine_differs(const struct pye_machine *then, const struct pye
 
 /* --- where things are --- */
 
-bool pye_machine_program(uint64_t *start, uint64_t *end)
+/* The range of the segments with these flags, and how far they lie from where they were linked to. */
+static uint64_t find_segments(ElfW(Word) flags, uint64_t *start, uint64_t *end)
 {
     const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));
     size_t count = getauxval(AT_PHNUM);
-    *start = *end = 0;
+    uint64_t bias = 0;
+    *start = UINT64_MAX;
+    *end = 0;
     for (size_t i = 0; i < count; i++) {
         const ElfW(Phdr) *segment = &segments[i];
-        if (segment->p_type == PT_PHDR && at(segment->p_vaddr) != segments)
-            return false;
-        if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_W))
+        if (segment->p_type == PT_PHDR)
+            bias = (uint64_t)segments - segment->p_vaddr;
+        if (segment->p_type != PT_LOAD || (segment->p_flags & flags) != flags)
             continue;
-        if (*end != 0)
-            return false; /* no linker that we know makes two */
-        *start = segment->p_vaddr & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
-        *end = (segment->p_vaddr + segment->p_memsz + PYE_IMAGE_PAGE - 1) & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
+        if (segment->p_vaddr < *start)
+            *start = segment->p_vaddr;
+        if (segment->p_vaddr + segment->p_memsz > *end)
+            *end = segment->p_vaddr + segment->p_memsz;
     }
-    return *end != 0;
+    *start = (*start + bias) & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
+    *end = (*end + bias + PYE_IMAGE_PAGE - 1) & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
+    return bias;
+}
+
+void pye_machine_program(uint64_t *start, uint64_t *end)
+{
+    if (find_segments(PF_W, start, end) != 0)
+        *start = *end = 0;
+}
+
+uint64_t pye_machine_code(uint64_t *start, uint64_t *end)
+{
+    return find_segments(0, start, end);
 }
 
 void *pye_machine_loader_data(size_t *bytes)

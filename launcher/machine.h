@@ -10,8 +10,11 @@ bool pye_machine_find(struct pye_machine *machine, const char **what);
 /* Why a snapshot of then cannot be used here; NULL: it can. */
 const char *pye_machine_differs(const struct pye_machine *then, const struct pye_machine *now);
 
-/* The writable part of pyentry itself, whole pages. False where pyentry was not linked to a fixed address. */
-bool pye_machine_program(uint64_t *start, uint64_t *end);
+/* The writable part of pyentry itself, whole pages; 0 and 0 where it may lie anywhere (a position-independent one). */
+void pye_machine_program(uint64_t *start, uint64_t *end);
+
+/* All of pyentry itself, as it lies in this process; and how far from where it was linked to. */
+uint64_t pye_machine_code(uint64_t *start, uint64_t *end);
 
 /* The loader's words that point to the kernel's own functions (the vdso), as offsets in its read-only data, and what
  * they hold in this process. The number of them; 0: system calls are made instead. */

@@ -89,7 +89,11 @@ bool pye_is_kernels(const struct pye_map *map)
 
 bool pye_gap_behind(const struct pye_kept *kept, size_t index, uint64_t *start, uint64_t *end)
 {
-    *start = kept->ranges[index].end;
+    *start = 0;
+    for (size_t i = 0; i <= index; i++) { /* one may lie inside of another */
+        if (kept->ranges[i].end > *start)
+            *start = kept->ranges[i].end;
+    }
     *end = index + 1 < kept->count ? kept->ranges[index + 1].start : PYE_MEMORY_END;
     return *start < *end;
 }

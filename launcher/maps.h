@@ -40,7 +40,7 @@ void pye_keep(struct pye_kept *kept, uint64_t start, uint64_t end);
 /* Whether the kernel made it. */
 bool pye_is_kernels(const struct pye_map *map);
 
-/* The range behind the kept range of this index, up to the next one. False where it is empty. */
+/* The range behind the kept range of this index and those before it, up to the next one. False where it is empty. */
 bool pye_gap_behind(const struct pye_kept *kept, size_t index, uint64_t *start, uint64_t *end);
 
 #endif

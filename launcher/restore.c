@@ -25,6 +25,7 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+#define LEAST_ADDRESS 0x10000 /* where the kernel gives memory to nobody */
 #define NO_ROOM "there is no room for its memory (a limit on address space: ulimit -v)"
 #define TRIES "PYENTRY_RESTORE_TRIES"
 
@@ -72,6 +73,8 @@ static bool read_tables(const struct stat *file)
         wrong = "its tables cannot be read";
     else
         wrong = pye_image_check_tables(&restore.image, tables);
+    if (wrong == NULL && header->program_end != 0 && header->entry != (uint64_t)pye_resume)
+        wrong = "it was taken by another build of pyentry";
     return wrong == NULL || because(wrong);
 }
 
@@ -107,10 +110,13 @@ static bool addresses_are_free(void)
     const struct pye_image_header *header = &restore.image.header;
     char *line = text;
     struct pye_map map;
+    uint64_t start, end;
     errno = 0;
     if (pye_maps_read(text, sizeof text) < 0)
         return because("/proc/self/maps cannot be read");
-    pye_keep(&restore.kept, 0, header->program_end);
+    pye_machine_code(&start, &end);
+    pye_keep(&restore.kept, 0, LEAST_ADDRESS);
+    pye_keep(&restore.kept, start, end);
     pye_keep(&restore.kept, header->arena_start, header->arena_end);
     while (pye_maps_next(&line, &map) && map.end <= PYE_MEMORY_END) {
         if (map.end > header->arena_start && map.start < header->arena_end && is_taken(&map)) {
@@ -282,7 +288,7 @@ static struct luggage *pack(int argc, char **argv, const struct pye_options *opt
     luggage->start.clocks = pye_machine_clocks(luggage->start.clock);
     luggage->landing = (struct pye_landing){.thread_pointer = restore.image.header.thread_pointer,
                                             .stack_pointer = restore.image.header.stack_pointer,
-                                            .entry = (uint64_t)pye_resume,
+                                            .entry = restore.image.header.entry,
                                             .argument = (uint64_t)&luggage->start};
     return luggage;
 }
@@ -321,6 +327,8 @@ static bool go(int argc, char **argv, const struct pye_options *options)
     if (luggage == NULL || !map_arena() || !has_headroom())
         return false;
     plan_drops(luggage, bytes);
+    if (restore.image.header.program_end == 0) /* it cannot drop the ground that it stands on */
+        pye_machine_code(&luggage->start.code_start, &luggage->start.code_end);
     plan_program(luggage);
     luggage->start.file = restore.file;
     /* From here on a signal finds no handler: it waits, and the snapshot's takes it. */

@@ -257,19 +257,18 @@ static bool can_be_taken(void)
 {
     struct pye_machine machine;
     struct rlimit limit;
-    uint64_t start, end;
     const char *what;
     if (!pye_machine_find(&machine, &what)) {
         pye_log("snapshots cannot be taken: %s was linked without a build id", what);
         return false;
     }
-    if (!pye_machine_program(&start, &end)) {
-        pye_log("snapshots cannot be taken: this pyentry is position-independent; build it against a Python whose "
-                "static library is not (Debian's python3-dev)");
-        return false;
-    }
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
         pye_log("snapshots cannot be taken under a limit on address space: ulimit -v unlimited");
+        return false;
+    }
+    /* Without one the kernel places memory upwards, and never comes to an arena below. */
+    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) {
+        pye_log("snapshots cannot be taken with an unlimited stack: ulimit -s 8192");
         return false;
     }
     return true;

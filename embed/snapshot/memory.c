@@ -270,9 +270,10 @@ static bool begin_header(struct writer *writer, uint64_t stack_pointer)
     header->thread_pointer = (uint64_t)__builtin_thread_pointer();
     header->stack_pointer = stack_pointer;
     writer->stack_page = stack_pointer / PYE_IMAGE_PAGE * PYE_IMAGE_PAGE;
+    header->entry = (uint64_t)pye_resume;
+    pye_machine_program(&header->program_start, &header->program_end);
     errno = ENOEXEC;
-    return (pye_machine_find(&header->machine, &what)
-            && pye_machine_program(&header->program_start, &header->program_end)) || fail("pyentry itself");
+    return pye_machine_find(&header->machine, &what) || fail("pyentry itself");
 }
 
 static bool take_words(struct writer *writer, const char *words, size_t bytes)

@@ -2,6 +2,15 @@
 
 extern const PyConfig *_Py_GetConfig(void); /* NOLINT(bugprone-reserved-identifier): exported by 3.9 and all since */
 
+/* The program that asked for the snapshot may be running still. */
+static void forget_program(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    extern void _PyInterpreterState_SetNotRunningMain(PyInterpreterState *); /* NOLINT(bugprone-reserved-identifier) */
+    _PyInterpreterState_SetNotRunningMain(PyInterpreterState_Get());
+#endif
+}
+
 void pye_program_forget_frames(void)
 {
     PyThreadState *thread = PyThreadState_Get();
@@ -13,6 +22,7 @@ void pye_program_forget_frames(void)
     thread->frame = NULL;
 #endif
     thread->exc_info = &thread->exc_state;
+    forget_program();
 }
 
 /* --- the command line --- */

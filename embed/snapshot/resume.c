@@ -13,6 +13,7 @@
 #include "launcher/log.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -89,6 +90,8 @@ static void go_on(const struct pye_start *start, uint64_t ignored) __attribute__
 static void go_on(const struct pye_start *start, uint64_t ignored)
 {
     close(start->file);
+    if (start->code_end != 0) /* NOLINTNEXTLINE(performance-no-int-to-ptr): addresses of this process */
+        munmap((void *)start->code_start, start->code_end - start->code_start);
     pye_log_configure((enum pye_log_format)start->log_format);
     pye_program_forget_frames();
     PyOS_AfterFork_Child();

@@ -23,7 +23,7 @@ def snap(tmp_path_factory):
 SHOW = """if 1:
     import json, os, sys
     print(json.dumps({
-        "argv": sys.argv, "orig": sys.orig_argv[1:], "cwd": os.getcwd(), "path0": sys.path[0], "name": __name__,
+        "argv": sys.argv, "orig": getattr(sys, "orig_argv", [])[1:], "cwd": os.getcwd(), "path0": sys.path[0], "name": __name__,
         "env": os.environ.get("WORD"), "getenv": os.popen("echo $WORD").read().strip(), "executable": sys.executable,
         "modules": "decimal" in sys.modules, "file": globals().get("__file__"), "flags": list(sys.flags),
         "streams": [s.name + s.mode + s.encoding + s.errors + str(s.line_buffering) + str(s.isatty())
@@ -196,9 +196,10 @@ PLAIN = """if 1:
     import _elementtree, array, lzma, readline, zoneinfo
     big = [bytearray(50_000_000) for _ in range(10)]; small = [bytes(100) for _ in range(300_000)]
     del big, small
-    sys.setrecursionlimit(50_000)
-    json.loads("[" * 20_000 + "]" * 20_000)
-    sys.setrecursionlimit(1000)
+    if sys.version_info < (3, 12):  # since then a limit of its own holds in C
+        sys.setrecursionlimit(50_000)
+        json.loads("[" * 20_000 + "]" * 20_000)
+        sys.setrecursionlimit(1000)
     got = []
     signal.signal(signal.SIGALRM, lambda *a: got.append(1)); signal.setitimer(signal.ITIMER_REAL, 0.01)
     deadline = time.monotonic() + 20
@@ -324,9 +325,17 @@ def test_unprivileged(snap, tmp_path):
         if run([*drop, "test", "-x", parent]).returncode:
             os.chmod(parent, os.stat(parent).st_mode | 0o011)
     path = tmp_path / "a.snap"
+    if run([*drop, PYENTRY, "-c", "pass"]).returncode:
+        pytest.skip("this libpython lies where nobody else can read it")
     done = run([*drop, PYENTRY, "--snapshot", "-o", path, "--preload", "json"])
     assert done.returncode == 0, done.stderr
     done = run([*drop, PYENTRY, "--restore-or-fail", f"--restore={path}", "-c", "print(1)"])
+    assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
+def test_with_an_unlimited_stack(snap):
+    """The kernel then lays memory out the other way round."""
+    done = run(["sh", "-c", f"ulimit -s unlimited; exec '{PYENTRY}' --restore-or-fail --restore='{snap}' -c 'print(1)'"])
     assert (done.stdout, done.stderr) == (b"1\n", b"")
 
 

@@ -85,17 +85,17 @@ def test_what_can_be_carried(tmp_path):
     take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
     code = """if 1:
         import asyncio, os, app
-        os.write(app.writer, b"x"); assert os.read(app.reader, 9) == b"x" and not os.get_blocking(app.reader)
-        app.left.send(b"y"); assert app.right.recv(9) == b"y"
-        app.loop.call_soon_threadsafe(print, "soon"); app.loop.run_until_complete(asyncio.sleep(0.01))
-        assert app.pool.submit(int, "6").result(20) == 6
-        assert app.text.readline().strip().startswith("import asyncio")
         assert app.shared[:5] == b"early"
         child = os.fork()
         if child == 0:
             app.shared[:5] = b"child"; os._exit(0)
         os.waitpid(child, 0)
         assert app.shared[:5] == b"child"
+        os.write(app.writer, b"x"); assert os.read(app.reader, 9) == b"x" and not os.get_blocking(app.reader)
+        app.left.send(b"y"); assert app.right.recv(9) == b"y"
+        app.loop.call_soon_threadsafe(print, "soon"); app.loop.run_until_complete(asyncio.sleep(0.01))
+        assert app.pool.submit(int, "6").result(20) == 6
+        assert app.text.readline().strip().startswith("import asyncio")
         assert app.event is None or os.eventfd_read(app.event) == 3
     """
     for _ in range(2):
@@ -209,9 +209,11 @@ def test_disk_that_is_full(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_under_a_limit_on_address_space(tmp_path):
-    done = run(["sh", "-c", f"ulimit -v 4000000; exec '{PYENTRY}' --snapshot -o '{tmp_path}/a' --preload json"])
-    assert done.returncode == 1 and b"ulimit -v unlimited" in done.stderr
+@pytest.mark.parametrize("limit,remedy", [("-v 4000000", b"ulimit -v unlimited"), ("-s unlimited", b"ulimit -s 8192")])
+def test_under_limits(tmp_path, limit, remedy):
+    """Where the kernel would not place memory in the arena, the line says what to change."""
+    done = run(["sh", "-c", f"ulimit {limit}; exec '{PYENTRY}' --snapshot -o '{tmp_path}/a' --preload json"])
+    assert done.returncode == 1 and remedy in done.stderr and os.listdir(tmp_path) == []
 
 
 def test_in_a_plain_process():

@@ -139,6 +139,9 @@ static void what_stays_and_what_goes(void **state)
     assert_false(pye_gap_behind(&kept, 0, &start, &end));
     assert_true(pye_gap_behind(&kept, 1, &start, &end) && start == 0x2000 && end == 0x5000);
     assert_true(pye_gap_behind(&kept, 2, &start, &end) && start == 0x6000 && end == PYE_MEMORY_END);
+    pye_keep(&kept, 0x5100, 0x5200); /* inside of another */
+    assert_false(pye_gap_behind(&kept, 2, &start, &end) && start < 0x5200);
+    assert_true(pye_gap_behind(&kept, 3, &start, &end) && start == 0x6000);
 }
 
 int main(void)

@@ -44,7 +44,7 @@ static void make(struct small *small)
                          .file_bytes = (1 + PAGES) * PAGE, .data_offset = PAGE, .areas = 4, .runs = 5,
                          .words_bytes = sizeof words - 1, .program_start = PROGRAM, .program_end = PROGRAM + 4 * PAGE,
                          .arena_start = ARENA, .arena_end = ARENA + 100 * PAGE, .thread_pointer = ARENA + 2 * PAGE + 64,
-                         .stack_pointer = ARENA + 91 * PAGE + 8},
+                         .stack_pointer = ARENA + 91 * PAGE + 8, .entry = 0x401000},
         .areas = {{PROGRAM, PROGRAM + 4 * PAGE, PYE_AREA_PRIVATE, RW, 1, 0},
                   {ARENA, ARENA + 10 * PAGE, PYE_AREA_PRIVATE, RW, 2, PYE_ADVICE_WIPE_ON_FORK},
                   {ARENA + 10 * PAGE, ARENA + 11 * PAGE, PYE_AREA_SHARED, RW, 1, 0},
@@ -133,6 +133,22 @@ static void every_other_length_is_wrong(void **state)
             fail_msg("taken: %s", #statement);                                                                        \
     } while (0)
 
+/* Of a position-independent pyentry: all of it lies in the arena, its code too. */
+static void code_in_the_arena(void **state)
+{
+    struct small small;
+    (void)state;
+    make(&small);
+    small.areas[0] = (struct pye_image_area){ARENA - 5 * PAGE, ARENA - PAGE, PYE_AREA_PRIVATE, PROT_READ | PROT_EXEC, 1, 0};
+    small.runs[0] = (struct pye_image_run){ARENA - 5 * PAGE, ARENA - 4 * PAGE, PAGE};
+    small.image.header.program_start = small.image.header.program_end = 0;
+    small.image.header.arena_start = ARENA - 5 * PAGE;
+    small.image.header.entry = ARENA - 5 * PAGE + 16;
+    assert_null(verdict(&small));
+    small.image.header.entry = ARENA;
+    assert_non_null(verdict(&small));
+}
+
 static void headers_that_make_no_sense(void **state)
 {
     (void)state;
@@ -186,7 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_read_as_it_was_made),      cmocka_unit_test(every_bit_is_behind_a_checksum),
         cmocka_unit_test(every_other_length_is_wrong), cmocka_unit_test(headers_that_make_no_sense),
-        cmocka_unit_test(tables_that_make_no_sense),
+        cmocka_unit_test(tables_that_make_no_sense),   cmocka_unit_test(code_in_the_arena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

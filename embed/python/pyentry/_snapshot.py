@@ -94,7 +94,7 @@ def _c_threads():
 
 def _report(threads):
     names = sorted({name.partition(".")[0] for name, module in sys.modules.items()
-                    if getattr(module, "__file__", None)} - set(sys.stdlib_module_names))
+                    if getattr(module, "__file__", None)} - set(getattr(sys, "stdlib_module_names", ())))
     print(f"modules: {len(sys.modules)}" + (f" ({', '.join(names)})" if names else ""))
     rows = list(_watcher.rows())
     if rows:
