@@ -4,6 +4,7 @@
 #include "launcher/values.h"
 
 #include <signal.h>
+#include <string.h>
 
 static void durations(void **state)
 {
