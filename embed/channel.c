@@ -1,15 +1,8 @@
 #include "embed/channel.h"
 
-enum { STALLED_US = 1000 * PYE_STALLED_MS };
+#include "embed/finalizing.h"
 
-static bool finalizing(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing();
-#else
-    return _Py_IsFinalizing();
-#endif
-}
+enum { STALLED_US = 1000 * PYE_STALLED_MS };
 
 /* Waits so long for the lock (-1: for ever). True, or false with or without the exception of a signal handler. */
 static bool lock_within(struct pye_channel *channel, PY_TIMEOUT_T microseconds)
@@ -37,7 +30,7 @@ int pye_channel_open(struct pye_channel *channel)
 int pye_channel_enter(struct pye_channel *channel)
 {
     /* During shutdown the owner may be a daemon thread that will never run again: it is not waited for. */
-    bool last = finalizing();
+    bool last = pye_finalizing();
     if (!lock_within(channel, last ? STALLED_US : -1) && (!last || PyErr_Occurred() != NULL))
         return -1;
     channel->owner = pthread_self();

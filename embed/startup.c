@@ -3,6 +3,7 @@
 #include "embed/cpus.h"
 #include "embed/crash.h"
 #include "embed/flag.h"
+#include "embed/lazy.h"
 #include "embed/module.h"
 #include "embed/print.h"
 #include "embed/report.h"
@@ -113,19 +114,6 @@ static int register_at_fork(void)
     return result;
 }
 
-/* Without the module, the interpreter writes a warning of its own in half a dozen pieces. 0, or -1 when a SIGTERM came
- * meanwhile. */
-static int import_warnings(void)
-{
-    PyObject *warnings = PyImport_ImportModule("warnings");
-    if (warnings == NULL && pye_terminated_is_set())
-        return -1;
-    if (warnings == NULL)
-        PyErr_Clear(); /* whoever needs it will say what is wrong */
-    Py_XDECREF(warnings);
-    return 0;
-}
-
 /* With no stderr, its descriptor may come to be a file of the program's: nothing is reported then. */
 static int keep_reports_off(void)
 {
@@ -179,7 +167,7 @@ PyObject *pye_startup_find_spec(PyObject *module, PyObject *const *args, Py_ssiz
     bool site = count > 0 && is_named(args[0], "site");
     /* With -W, warnings comes first, and may have something to say about it. */
     if (site || (count > 0 && is_named(args[0], "warnings"))) {
-        if (remove_finder() < 0 || install() < 0 || (site && import_warnings() < 0))
+        if (remove_finder() < 0 || install() < 0 || (site && pye_lazy_import("warnings") < 0))
             return NULL;
     }
     Py_RETURN_NONE;
@@ -197,7 +185,7 @@ int pye_startup_begin(const struct pye_settings *settings)
 int pye_startup_finish(void)
 {
     if (!startup.installed) {
-        if (remove_finder() < 0 || install() < 0 || import_warnings() < 0)
+        if (remove_finder() < 0 || install() < 0 || pye_lazy_import("warnings") < 0)
             return -1;
     }
     startup.over = true;

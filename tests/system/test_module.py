@@ -104,3 +104,15 @@ def test_reload():
     code = ("import importlib, os, pyentry\nimportlib.reload(pyentry)\n"
             "try: os.kill(os.getpid(), 15)\nexcept pyentry.Terminated: print('caught')\n")
     assert pyentry("-c", code).stdout == b"caught\n"
+
+
+def test_warnings_is_there_when_it_is_looked_into():
+    """The module that stands in sys.modules becomes the real one: same object, same names, no trace of the other."""
+    code = ("import sys\n"
+            "early = sys.modules['warnings']\n"
+            "import warnings\n"
+            "print(warnings is early is sys.modules['warnings'], type(warnings) is type(sys), warnings.__spec__.name)\n"
+            "print(sorted(vars(warnings)))\n")
+    ours = pyentry("-I", "-c", code)
+    theirs = stock("-I", "-c", code.replace("early = sys.modules['warnings']", "import warnings as early"))
+    assert (ours.returncode, ours.stderr, ours.stdout) == (0, b"", theirs.stdout)
