@@ -61,7 +61,9 @@ void pye_signals_configure(const struct pye_settings *settings);
  * on, and the command line is the app's or python's: see embed/bundle/commandline.h. False, with its line printed, where
  * the bundle is damaged. */
 bool pye_bundle_begin(int *argc, char ***argv);
-bool pye_is_bundle(void);
+
+/* Whether the command line is the app's or python's, and none of its words is ours. */
+bool pye_bundle_has_command_line(void);
 
 /* The next of the bundle's own options, "NAME=VALUE", to be freed; at starts at 0. 1, 0 behind the last one, -1 with its
  * line printed. */

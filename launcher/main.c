@@ -29,7 +29,7 @@ int main(int argc, char **argv)
     pye_stop_guard();
     if (!pye_bundle_begin(&argc, &argv))
         return EXIT_FAILURE;
-    switch (pye_is_bundle() ? pye_options_of_bundle(&options) : pye_options_read(&options, &argc, argv)) {
+    switch (pye_options_read(&options, &argc, argv)) {
     case PYE_USAGE_ERROR:
         return USAGE_STATUS;
     case PYE_SHOW_VERSION:

@@ -344,14 +344,36 @@ static void configure_log(struct pye_options *options)
     pye_log_configure(options->log_format);
 }
 
+/* What a bundle's builder wrote down counts where the environment is silent. */
+static bool take_bundle(void)
+{
+    size_t at = 0;
+    char *text;
+    int more;
+    while ((more = pye_bundle_option(&at, &text)) > 0) {
+        size_t length = strcspn(text, "=");
+        const struct option *option = find(text, length);
+        if (option != NULL && value_of(option) == NULL)
+            setenv(variable_of(option), text + length + (text[length] == '='), 1);
+        free(text);
+    }
+    return more == 0;
+}
+
 enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv)
 {
     int taken = 0;
+    enum pye_action action = PYE_RUN;
 
     set_defaults(options);
+    if (!take_bundle())
+        return PYE_USAGE_ERROR;
     configure_log(options);
-    enum pye_action action = take_command_line(options, *argc, argv, &taken);
-    if (action == PYE_RUN && (refuse_misplaced(*argc, argv, taken + 1) || !read_environment(options)))
+    bool is_ours = !pye_bundle_has_command_line();
+    if (is_ours)
+        action = take_command_line(options, *argc, argv, &taken);
+    bool misplaced = is_ours && action == PYE_RUN && refuse_misplaced(*argc, argv, taken + 1);
+    if (misplaced || (action == PYE_RUN && !read_environment(options)))
         action = PYE_USAGE_ERROR;
     if (action != PYE_USAGE_ERROR) {
         for (int i = 1; i + taken <= *argc; i++)
@@ -388,24 +410,6 @@ bool pye_options_report(const struct pye_options *options, size_t index, struct 
     if (value != NULL && !store(&scratch, option, value))
         report->takes = takes(option, value);
     return true;
-}
-
-enum pye_action pye_options_of_bundle(struct pye_options *options)
-{
-    size_t at = 0;
-    char *text;
-    int more;
-
-    set_defaults(options);
-    configure_log(options);
-    while ((more = pye_bundle_option(&at, &text)) > 0) {
-        size_t length = strcspn(text, "=");
-        const struct option *option = find(text, length);
-        if (option != NULL && value_of(option) == NULL)
-            setenv(variable_of(option), text + length + (text[length] == '='), 1);
-        free(text);
-    }
-    return more == 0 && read_environment(options) ? PYE_RUN : PYE_USAGE_ERROR;
 }
 
 void pye_options_help(void)

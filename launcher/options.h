@@ -45,11 +45,8 @@ struct pye_option_report {
  * is in force as soon as it is known.
  *
  * A command stands in the place of an option and ends them: it is taken out of argv too, so that what is left behind
- * argv[0] is its own to parse. For a command the environment's options are not read. */
+ * argv[0] is its own to parse. In a bundle, the command line is left alone unless the bundle is called pyentry. For a command the environment's options are not read. */
 enum pye_action pye_options_read(struct pye_options *options, int *argc, char **argv);
-
-/* In a bundle the command line is not ours: what its builder wrote down counts where the environment is silent. */
-enum pye_action pye_options_of_bundle(struct pye_options *options);
 
 void pye_options_help(void);
 

@@ -137,6 +137,37 @@ const char *pye_bundle_read_manifest(struct pye_bundle *bundle)
     return NULL;
 }
 
+/* --- Python's standard library, where it is not in the bundle --- */
+
+static bool has_os(const char *directory, size_t length, const char *rest)
+{
+    char path[PATH_MAX * 2];
+    int size = snprintf(path, sizeof path, "%.*s%s/os.py", (int)length, directory, rest);
+    return size < (int)sizeof path && access(path, F_OK) == 0;
+}
+
+/* Where the builder's Python has it, or in lib/pythonX.Y of a directory above the bundle, as Python itself looks for it:
+ * what Python says when it finds none fills a screen. */
+static bool finds_library(const struct pye_bundle *bundle, char *wanted, size_t size)
+{
+    size_t at = 0, length = 0;
+    const char *line = pye_bundle_line(bundle, "library", &at, &length);
+    if (line == NULL || length >= size || getenv("PYTHONHOME") != NULL)
+        return true;
+    memcpy(wanted, line, length);
+    wanted[length] = '\0';
+    if (has_os(wanted, length, ""))
+        return true;
+    const char *tail = wanted + length;
+    for (int parts = 0; parts < 2 && tail > wanted;)
+        parts += *--tail == '/';
+    for (size_t above = bundle->root_length; above > 0; above--) {
+        if (bundle->root[above - 1] == '/' && has_os(bundle->root, above - 1, tail))
+            return true;
+    }
+    return false;
+}
+
 bool pye_bundle_begin(int *argc, char ***argv)
 {
     struct pye_mark mark;
@@ -157,8 +188,16 @@ bool pye_bundle_begin(int *argc, char ***argv)
         return false;
     }
     here.root_length = strlen(here.root);
+    char library[PATH_MAX];
+    if (!here.has_stdlib && !finds_library(&here, library, sizeof library)) {
+        pye_log("%s: there is no standard library in this bundle, and none in %s: install that Python, or build with "
+                "--stdlib", (*argv)[0], library);
+        return false;
+    }
     is_bundle = true;
-    here.runs_app = !pye_bundle_asks_for_python(&here, *argc, *argv);
+    enum pye_bundle_name name = pye_bundle_called(*argc > 0 ? (*argv)[0] : "");
+    here.is_pyentry = name == PYE_CALLED_PYENTRY;
+    here.runs_app = name == PYE_CALLED_OTHERWISE && !pye_bundle_asks_for_python(&here, *argc, *argv);
     return pye_bundle_arguments(&here, argc, argv);
 }
 
@@ -172,7 +211,7 @@ int pye_bundle_option(size_t *at, char **text)
     return *text == NULL ? -1 : 1;
 }
 
-bool pye_is_bundle(void)
+bool pye_bundle_has_command_line(void)
 {
-    return is_bundle;
+    return is_bundle && !here.is_pyentry;
 }

@@ -29,6 +29,7 @@ struct pye_bundle {
     int64_t time;    /* what every file's times are, in seconds */
     bool has_stdlib; /* the standard library is in it */
     bool runs_app;   /* the command line is the app's, not python's */
+    bool is_pyentry; /* the command line begins with pyentry's own options */
     int optimize;
 };
 

@@ -15,6 +15,15 @@
  * unless one of those follows. */
 static const char plain_flags[] = "bBdEiIOPqRsSuvx", leading_flags[] = "cmIBSuXWEs";
 
+enum pye_bundle_name pye_bundle_called(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    if (strcmp(name, "pyentry") == 0)
+        return PYE_CALLED_PYENTRY;
+    bool is_python = strncmp(name, "python", 6) == 0 && name[6 + strspn(name + 6, "0123456789.")] == '\0';
+    return is_python ? PYE_CALLED_PYTHON : PYE_CALLED_OTHERWISE;
+}
+
 static bool is_below(const struct pye_bundle *bundle, const char *path)
 {
     return strncmp(path, bundle->root, bundle->root_length) == 0 && path[bundle->root_length] == '/';

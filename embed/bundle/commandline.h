@@ -4,6 +4,11 @@
 
 #include "embed/bundle/bundle.h"
 
+enum pye_bundle_name { PYE_CALLED_OTHERWISE, PYE_CALLED_PYTHON, PYE_CALLED_PYENTRY };
+
+/* A link to the bundle by the name of python (python3, python3.11), or of pyentry, is that. */
+enum pye_bundle_name pye_bundle_called(const char *path);
+
 /* Whether it begins as python's does where a library starts another interpreter: -c, -m, -I, -B, -S, -u, -X, -W, -E or
  * -s in front, or a file of the bundle. */
 bool pye_bundle_asks_for_python(const struct pye_bundle *bundle, int argc, char *const *argv);

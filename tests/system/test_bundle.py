@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from bundling import build, out_of_reach, readable_by_tools
+from bundling import STDLIB, build, out_of_reach, readable_by_tools
 from harness import PYENTRY, PYTHON, clean_env, run, write_tree
 
 SHOW = """\
@@ -117,6 +118,24 @@ def test_with_the_stdlib_nothing_else_is_needed(standalone):
     assert all(entry.startswith(str(standalone)) for entry in seen["path"])
 
 
+def test_without_a_standard_library_one_line_says_so(app):
+    done = run([*out_of_reach(), app])
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == (f"pyentry: {app}: there is no standard library in this bundle, and none in {STDLIB}: "
+                                    "install that Python, or build with --stdlib\n")
+
+
+def test_a_standard_library_above_the_bundle_is_found(app, tmp_path):
+    """As Python looks for it: the bundle in the bin/ of an installation."""
+    tail = STDLIB.relative_to(STDLIB.parent.parent)
+    (tmp_path / "lib").mkdir()
+    shutil.copytree(STDLIB, tmp_path / tail, symlinks=True, ignore=shutil.ignore_patterns("test", "__pycache__", "config-*"))
+    (tmp_path / "bin").mkdir()
+    shutil.copy(app, tmp_path / "bin" / "app")
+    seen = shown(run([*out_of_reach(), tmp_path / "bin" / "app"]))
+    assert str(tmp_path / tail) in seen["path"]
+
+
 def test_a_module_of_the_stdlib_can_be_the_app(tmp_path):
     build(tmp_path / "app", "-m", "json.tool", "--stdlib")
     assert run([*out_of_reach(), tmp_path / "app", "--compact"], input=b"[1,  2]").stdout == b"[1,2]\n"
@@ -128,6 +147,24 @@ def test_a_link_and_a_name_on_the_path_are_the_same_bundle(app, tmp_path):
     for seen in (shown(run([tmp_path / "link"])), shown(run(["app"], env=env))):
         assert seen["executable"] == str(app)
         assert seen["argv"] == [str(app)]
+
+
+def test_a_link_called_python_is_python(app, tmp_path):
+    (tmp_path / "python3").symlink_to(app)
+    write_tree(tmp_path, {"script.py": "import sys, pkg.other\nprint(sys.argv[1:], pkg.other.__file__)\n"})
+    done = run([tmp_path / "python3", tmp_path / "script.py", "-x"])
+    assert done.stdout == f"['-x'] {app}/pkg/other.py\n".encode(), done.stderr
+
+
+def test_a_link_called_pyentry_has_pyentrys_options_and_commands(inputs, tmp_path):
+    """A health check from an image that holds nothing but the bundle."""
+    build(tmp_path / "app", "-m", "pkg.main", "--option", "term-status=7", inputs / "src")
+    (tmp_path / "pyentry").symlink_to("app")
+    done = run([tmp_path / "pyentry", "--healthcheck", "http://127.0.0.1:9/"])
+    assert done.returncode == 1 and done.stderr.startswith(b"pyentry: unhealthy: http://127.0.0.1:9/")
+    code = "import os; print(os.environ['PYENTRY_STOP_REPORT'], os.environ['PYENTRY_TERM_STATUS'])"
+    assert run([tmp_path / "pyentry", "--stop-report=4s", "-c", code]).stdout == b"4s 7\n"
+    assert run([tmp_path / "pyentry", "--stop-report=soon"]).returncode == 2
 
 
 def test_pythonpath_comes_behind_the_bundle(app, tmp_path):

@@ -330,6 +330,19 @@ static void a_command_line_is_the_apps_or_pythons(void **state)
         assert_false(is_python(apps[i]));
 }
 
+static void a_link_may_be_called_python_or_pyentry(void **state)
+{
+    (void)state;
+    assert_int_equal(pye_bundle_called("app"), PYE_CALLED_OTHERWISE);
+    assert_int_equal(pye_bundle_called("/srv/python/app"), PYE_CALLED_OTHERWISE);
+    assert_int_equal(pye_bundle_called("pythonic"), PYE_CALLED_OTHERWISE);
+    assert_int_equal(pye_bundle_called("/bin/pyentry2"), PYE_CALLED_OTHERWISE);
+    assert_int_equal(pye_bundle_called(""), PYE_CALLED_OTHERWISE);
+    assert_int_equal(pye_bundle_called("python"), PYE_CALLED_PYTHON);
+    assert_int_equal(pye_bundle_called("./python3.11"), PYE_CALLED_PYTHON);
+    assert_int_equal(pye_bundle_called("/pyentry"), PYE_CALLED_PYENTRY);
+}
+
 static void a_plain_mark_is_empty(void **state)
 {
     struct pye_mark mark, set = pye_mark_make(1, 2, 3);
@@ -352,6 +365,7 @@ int main(void)
         cmocka_unit_test(the_manifest_is_read_by_key),
         cmocka_unit_test(variables_are_expanded_without_a_shell),
         cmocka_unit_test(a_command_line_is_the_apps_or_pythons),
+        cmocka_unit_test(a_link_may_be_called_python_or_pyentry),
         cmocka_unit_test(a_plain_mark_is_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 
 from pyentry.bundler import archive
 from pyentry.bundler.collect import HOME, Collection
@@ -120,6 +121,8 @@ def manifest(options, seconds):
         raise Refused(f"--args: {error}") from None
     lines = [("format", 1), ("python", "%d.%d" % sys.version_info[:2]), ("time", seconds),
              ("stdlib", int(options.stdlib)), ("optimize", options.optimize)]
+    if not options.stdlib:
+        lines.append(("library", sysconfig.get_path("stdlib")))
     if options.main and ":" not in options.main:
         lines.append(("main", options.main))
     lines += [("option", option) for option in options.option] + [("arg", word) for word in words]
