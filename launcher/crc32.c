@@ -47,10 +47,10 @@ static uint32_t by_table(uint32_t crc, const unsigned char *at, size_t size)
 
 #if defined __x86_64__
 
-/* Polynomials are multiplied without carry by the processor: 64 bytes at a step are folded into the 64 before them, 30
+/* The processor multiplies polynomials without carry: 64 bytes at a step are folded into the 64 before them, several
  * times as fast as by the table. What is left is a block of 16 bytes that has the same remainder. */
 
-enum { BLOCK = 16, LANES = 4 };
+enum { BLOCK = 16, LANES = 4, FOLDED = LANES * BLOCK };
 
 __attribute__((target("pclmul,sse2"))) static __m128i fold(__m128i block, __m128i onto, __m128i by)
 {
@@ -73,7 +73,7 @@ __attribute__((target("pclmul,sse2"))) static uint32_t by_folding(uint32_t crc, 
     for (int i = 0; i < LANES; i++)
         lanes[i] = block_at(at + (size_t)i * BLOCK);
     lanes[0] = _mm_xor_si128(lanes[0], _mm_cvtsi32_si128((int)crc));
-    for (at += LANES * BLOCK, size -= LANES * BLOCK; size >= LANES * BLOCK; at += LANES * BLOCK, size -= LANES * BLOCK) {
+    for (at += FOLDED, size -= FOLDED; size >= FOLDED; at += FOLDED, size -= FOLDED) {
         for (int i = 0; i < LANES; i++)
             lanes[i] = fold(lanes[i], block_at(at + (size_t)i * BLOCK), far);
     }
@@ -92,7 +92,7 @@ static bool can_fold(void)
 
 #else
 
-enum { BLOCK = 1, LANES = 1 };
+enum { FOLDED = 1 };
 
 static uint32_t by_folding(uint32_t crc, const unsigned char *at, size_t size)
 {
@@ -108,6 +108,6 @@ static bool can_fold(void)
 
 uint32_t pye_crc32(const void *bytes, size_t size)
 {
-    bool folds = size >= LANES * BLOCK && can_fold();
+    bool folds = size >= FOLDED && can_fold();
     return ~(folds ? by_folding(0xffffffff, bytes, size) : by_table(0xffffffff, bytes, size));
 }
