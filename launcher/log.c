@@ -4,6 +4,7 @@
 #include "launcher/platform.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 #define PREFIX "pyentry: "
 
-enum { CONTEXT_BYTES = 512, NOTE_BYTES = 64 };
+enum { CONTEXT_BYTES = 512, NOTE_BYTES = 64, WAIT_MS = 100, MOST_WAITS = 10 };
 
 static struct {
     bool json;
@@ -101,6 +102,25 @@ size_t pye_log_make(char *out, size_t room, const struct pye_log_entry *entry)
 
 /* --- lines --- */
 
+/* One write where stderr takes it. A full non-blocking one is waited for, but for a moment only, since nobody may read
+ * it; then there is nobody to tell, either. */
+static void write_whole(const char *line, size_t length)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+    for (int waits = 0; length > 0 && waits < MOST_WAITS;) {
+        ssize_t written = write(STDERR_FILENO, line, length);
+        if (written >= 0) {
+            line += written;
+            length -= (size_t)written;
+        } else if (errno == EAGAIN) {
+            poll(&ready, 1, WAIT_MS);
+            waits++;
+        } else if (errno != EINTR) {
+            return;
+        }
+    }
+}
+
 static void write_line(enum pye_severity severity, char *line, size_t length)
 {
     char json[PYE_LOG_LINE_BYTES];
@@ -109,9 +129,7 @@ static void write_line(enum pye_severity severity, char *line, size_t length)
         length = pye_log_make(json, sizeof json, &entry);
         line = json;
     }
-    /* There is nobody to tell when stderr does not take the line. */
-    if (write(STDERR_FILENO, line, length) < 0)
-        return;
+    write_whole(line, length);
 }
 
 static void log_arguments(enum pye_severity severity, const char *format, va_list args)

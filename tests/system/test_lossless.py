@@ -4,6 +4,7 @@ signal handlers running in the middle, from many threads and processes, across f
 What cannot be written at all is an error, as under python -u. The programs are in probes/lossless.py.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -19,7 +20,7 @@ import time
 import pytest
 
 from harness import (PROBES, PYENTRY, PYTHON, TIMEOUT, Child, clean_env, differences, gather, pyentry, run,
-                     show, until)
+                     show, until, wait_asleep)
 
 PROGRAM = str(PROBES / "lossless.py")
 TEXT = "\n".join(f"{n:07d}" for n in range((4 << 20) // 8)).encode() + b"\n"
@@ -355,3 +356,21 @@ def test_exit_status_is_kept_when_output_is_slow():
         os.close(theirs)
         assert len(read_slowly(ours)) == 300001
         assert child.wait() == 5
+
+
+def test_pyentrys_own_lines_wait_for_a_full_pipe():
+    """On a full non-blocking stderr the line is there once somebody reads; where nobody does the end is not held up."""
+    for reads in (True, False):
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(writer, b"x" * 4096):
+                pass
+        with subprocess.Popen([PYENTRY, "--term-status=999"], stderr=writer, env=clean_env()) as child:
+            os.close(writer)
+            if reads:
+                wait_asleep(child.pid)
+                with open(reader, "rb", closefd=False) as stream:
+                    assert stream.read().lstrip(b"x").startswith(b"pyentry: --term-status=")
+            assert child.wait(30) == 2
+        os.close(reader)
