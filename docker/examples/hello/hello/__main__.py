@@ -6,6 +6,7 @@ the clean-up; every print() below is in the log when it returns.
 """
 
 import os
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,7 +83,11 @@ class Worker(threading.Thread):
 
 
 def main():
-    server = Server(("", int(os.environ.get("PORT", "8080"))), Handler)
+    port = os.environ.get("PORT", "8080")
+    try:
+        server = Server(("", int(port)), Handler)
+    except OSError as error:
+        sys.exit(f"hello: port {port}: {error.strerror}. With another one: PORT=18080 ./bootstrap run, or pyentry -m hello")
     serving = threading.Thread(target=server.serve_forever, name="server", daemon=True)
     worker = Worker(float(os.environ.get("TICK", "10")))
     try:
