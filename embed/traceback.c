@@ -14,13 +14,28 @@ static PyObject *python_excepthook, *python_unraisablehook, *python_threadhook;
 
 /* --- as JSON --- */
 
+/* A new reference, or NULL without an exception. The hook wrote to sys.stderr, which may be the program's own wrapper
+ * of the stream, or an object without an encoding that hands on to ours. */
+static PyObject *find_encoding(void)
+{
+    static const char *const names[] = {"stderr", "__stderr__"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        PyObject *file = PySys_GetObject(names[i]);
+        PyObject *encoding = file == NULL ? NULL : PyObject_GetAttrString(file, "encoding");
+        if (encoding != NULL && PyUnicode_Check(encoding))
+            return encoding;
+        Py_XDECREF(encoding);
+        PyErr_Clear();
+    }
+    return NULL;
+}
+
 /* The text in UTF-8, a new reference: stderr may have another encoding. */
 static PyObject *in_utf8(const char *text, size_t length)
 {
-    PyObject *file = PySys_GetObject("__stderr__");
-    PyObject *encoding = file == NULL ? NULL : PyObject_GetAttrString(file, "encoding");
+    PyObject *encoding = find_encoding();
     PyObject *decoded = NULL, *utf8 = NULL;
-    const char *name = encoding == NULL || !PyUnicode_Check(encoding) ? NULL : PyUnicode_AsUTF8(encoding);
+    const char *name = encoding == NULL ? NULL : PyUnicode_AsUTF8(encoding);
     if (name != NULL && strcmp(name, "utf-8") != 0)
         decoded = PyUnicode_Decode(text, (Py_ssize_t)length, name, "replace");
     if (decoded != NULL)
