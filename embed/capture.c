@@ -4,15 +4,24 @@
 
 #include "embed/stdio.h"
 
+#include <Python.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* faulthandler keeps a descriptor for each signal that is registered with it. This one is never sent: its handler is only
+ * called, and what the program does with the signal stays. */
+#define DUMP_SIGNAL SIGRTMAX
+
+static struct sigaction dump; /* faulthandler's handler of it */
 
 enum { HIGHEST_DESCRIPTOR = 65535, PATIENCE_MS = 1000 };
 
@@ -111,4 +120,26 @@ int pye_capture_number(enum pye_capture_use use)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= HIGHEST_DESCRIPTOR)
         highest = (int)limit.rlim_cur - 1;
     return highest - (int)use;
+}
+
+void pye_capture_dump(void)
+{
+    if (dump.sa_handler != NULL)
+        dump.sa_handler(DUMP_SIGNAL);
+}
+
+int pye_capture_install(void)
+{
+    struct sigaction before;
+    PyObject *faulthandler = dump.sa_handler == NULL ? PyImport_ImportModule("faulthandler") : NULL;
+    if (faulthandler == NULL)
+        return dump.sa_handler == NULL ? -1 : 0;
+    sigaction(DUMP_SIGNAL, NULL, &before);
+    PyObject *result = PyObject_CallMethod(faulthandler, "register", "iiOO", DUMP_SIGNAL, STDERR_FILENO, Py_True, Py_False);
+    Py_DECREF(faulthandler);
+    if (result == NULL)
+        return -1;
+    Py_DECREF(result);
+    sigaction(DUMP_SIGNAL, &before, &dump);
+    return 0;
 }

@@ -1,7 +1,7 @@
 /* What faulthandler writes, gathered in memory and sent to stderr as one block, or as one JSON line.
  *
  * faulthandler knows the number of a descriptor since the start; nothing is open under it until there is something to
- * write. Async-signal-safe, but for pye_capture_number. */
+ * write. Async-signal-safe, but for what prepares. */
 #ifndef PYE_CAPTURE_H
 #define PYE_CAPTURE_H
 
@@ -29,5 +29,11 @@ void pye_capture_send(const struct pye_capture *capture, enum pye_severity sever
 
 /* Sends a text without a traceback. */
 void pye_capture_say(const char *text, size_t length, enum pye_severity severity);
+
+/* What is left where there is no descriptor: the tracebacks of all threads, as text, straight to stderr. */
+void pye_capture_dump(void);
+
+/* Prepares the dump. 0, or -1 with a Python exception. Not async-signal-safe. */
+int pye_capture_install(void);
 
 #endif

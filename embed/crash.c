@@ -3,6 +3,7 @@
 #include "embed/capture.h"
 #include "embed/embed.h"
 #include "embed/replace.h"
+#include "launcher/json.h"
 
 #include <Python.h>
 
@@ -25,7 +26,7 @@ static struct {
 
 static PyObject *python_enable; /* the faulthandler.enable that was replaced */
 
-static const char lost[] = "pyentry: a crash, and no descriptor left to say where\n";
+enum { LINE_BYTES = 100 };
 
 /* The handler behind. */
 static void after_fault(int number)
@@ -36,15 +37,28 @@ static void after_fault(int number)
     pye_signal_act_by_default(number);
 }
 
+/* Without a descriptor: faulthandler would write to whatever the program has under the number. */
+static void dump_and_end(int number)
+{
+    char line[LINE_BYTES];
+    struct pye_json text = {.out = line, .room = sizeof line};
+    signal(number, SIG_DFL); /* a fault in here is the end */
+    pye_json_raw(&text, "pyentry: a crash by signal ");
+    pye_json_number(&text, number);
+    pye_json_raw(&text, ", and no descriptor left for an entry; where each thread is:\n");
+    pye_capture_say(line, text.length, PYE_CRITICAL);
+    pye_capture_dump();
+    pye_signal_act_by_default(number);
+}
+
 /* The handler in front. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
-    if (!crash.open) {
-        if (pye_capture_open(&crash.capture, crash.number, "", 0))
-            crash.open = 1;
-        else
-            pye_capture_say(lost, sizeof lost - 1, PYE_CRITICAL);
+    if (!crash.open && !pye_capture_open(&crash.capture, crash.number, "", 0)) {
+        dump_and_end(number);
+        return;
     }
+    crash.open = 1;
     for (size_t i = 0; i < FATAL; i++) {
         if (fatal[i] != number)
             continue;
@@ -133,6 +147,8 @@ int pye_crash_install(void)
 {
     if (!crash.prepared)
         return 0;
+    if (pye_capture_install() < 0)
+        return -1;
     crash.number = pye_capture_number(PYE_CAPTURE_CRASH);
     python_enable = pye_replace("faulthandler", "enable", &enable_definition);
     PyObject *faulthandler = python_enable == NULL ? NULL : PyImport_ImportModule("faulthandler");

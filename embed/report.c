@@ -4,6 +4,7 @@
 
 #include "embed/capture.h"
 #include "embed/embed.h"
+#include "launcher/json.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -32,33 +33,15 @@ static int64_t milliseconds_since(const struct timespec *since)
 }
 
 /* snprintf is not async-signal-safe. */
-static size_t append_number(char *out, uint64_t number)
+static size_t make_header(char out[HEADER_BYTES], int64_t elapsed)
 {
-    char digits[20];
-    size_t length = 0;
-    do
-        digits[length++] = (char)('0' + number % 10);
-    while ((number /= 10) != 0);
-    for (size_t i = 0; i < length; i++)
-        out[i] = digits[length - 1 - i];
-    return length;
-}
-
-static size_t append_text(char *out, const char *text)
-{
-    size_t length = 0;
-    for (; text[length] != '\0'; length++)
-        out[length] = text[length];
-    return length;
-}
-
-static size_t make_header(char *out, int64_t elapsed)
-{
-    size_t length = append_text(out, "pyentry: still running ");
-    length += append_number(out + length, (uint64_t)elapsed / 1000);
-    out[length++] = '.';
-    length += append_number(out + length, (uint64_t)elapsed / 100 % 10);
-    return length + append_text(out + length, " s after SIGTERM; where each thread is:\n");
+    struct pye_json text = {.out = out, .room = HEADER_BYTES};
+    pye_json_raw(&text, "pyentry: still running ");
+    pye_json_number(&text, elapsed / 1000);
+    pye_json_raw(&text, ".");
+    pye_json_number(&text, elapsed / 100 % 10);
+    pye_json_raw(&text, " s after SIGTERM; where each thread is:\n");
+    return text.length;
 }
 
 static void make_report(int64_t elapsed)
@@ -70,8 +53,8 @@ static void make_report(int64_t elapsed)
         report.dump.sa_handler(PYE_REPORT_SIGNAL);
         pye_capture_send(&capture, PYE_WARNING);
     } else {
-        length += append_text(text + length, "(no descriptor left to say where)\n");
         pye_capture_say(text, length, PYE_WARNING);
+        pye_capture_dump();
     }
 }
 
@@ -128,6 +111,8 @@ int pye_report_install(int64_t after, bool supervised)
     report.supervised = supervised;
     if (after == 0)
         return 0;
+    if (pye_capture_install() < 0)
+        return -1;
     report.descriptor = pye_capture_number(PYE_CAPTURE_REPORT);
     sigaction(PYE_REPORT_SIGNAL, NULL, &before);
     PyObject *faulthandler = PyImport_ImportModule("faulthandler");

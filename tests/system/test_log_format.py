@@ -89,6 +89,16 @@ def test_uncaught_exceptions():
     assert found == []
 
 
+def test_the_encoding_of_the_programs_own_stderr():
+    """Another wrapper over the same bytes, or an object that hands on to it: the message is the text all the same."""
+    wrap = "import io, sys\nsys.stderr = io.TextIOWrapper(sys.stderr.buffer, encoding={!r}, write_through=True)\n"
+    tee = "import sys\nclass Tee:\n  def write(self, text): return sys.__stderr__.write(text)\n" \
+          "  def flush(self): pass\nsys.stderr = Tee()\n"
+    for before, encoding in ((wrap.format("latin-1"), "utf-8"), (wrap.format("utf-8"), "latin-1"), (tee, "latin-1")):
+        done = pyentry(JSON, "-c", before + "raise ValueError('caf\xe9')", env=clean_env(PYTHONIOENCODING=encoding))
+        assert entry(done.stderr)["message"].endswith("ValueError: caf\xe9"), (before, done.stderr)
+
+
 def test_one_write_by_strace():
     """The kernel sees one write(2) on descriptor 2, 100 KB of frames included."""
     for name in ("plain", "100 KB of text", "unraisable", "a thread"):
@@ -320,11 +330,40 @@ def test_the_program_is_in_charge_of_faulthandler():
     assert (done.stdout, done.stderr) == (b"True\nTypeError\nenable\n", b"")
 
 
-def test_a_crash_without_descriptors():
-    """Where the descriptor limit was lowered below what faulthandler was told, the entry says so; no hang, same end."""
-    code = "import ctypes, resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); ctypes.string_at(0)"
-    done = pyentry(JSON, "-c", code, preexec_fn=no_core)
-    assert done.returncode == -signal.SIGSEGV and "no descriptor left" in entry(done.stderr)["message"]
+NO_DESCRIPTORS = {
+    "lowered": "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))\n",
+    "used up": "import os\nfile = open('file', 'wb')\ntry:\n  while True: os.dup(file.fileno())\n"
+               "except OSError: pass\n",
+}
+
+
+def few_descriptors():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    no_core()
+
+
+@pytest.mark.parametrize("why", NO_DESCRIPTORS)
+def test_without_descriptors(why, tmp_path):
+    """The entry of a crash says so, the tracebacks follow as text, and the process ends as ever; so a stop report. What the
+    program has open in the place of ours is left alone."""
+    given = {"preexec_fn": few_descriptors, "cwd": tmp_path}
+    (tmp_path / "file").touch()
+    begin = "import ctypes, signal, time\n" + NO_DESCRIPTORS[why]
+    done = pyentry(JSON, "-c", begin + "def crash(): ctypes.string_at(0)\ncrash()", **given)
+    first, rest = done.stderr.split(b"\n", 1)
+    assert done.returncode == -signal.SIGSEGV and b"in crash\n" in rest
+    assert "signal 11, and no descriptor left" in entry(first + b"\n")["message"]
+    stop = begin + """
+def clean_up(): time.sleep(1.5)
+try: signal.raise_signal(signal.SIGTERM)
+finally: clean_up()
+"""
+    for form in (JSON, TEXT):
+        done = pyentry(form, "--stop-report=300ms", "-c", stop, **given)
+        first, rest = done.stderr.split(b"\n", 1)
+        assert b"still running 0.3 s after SIGTERM" in first and b"in clean_up\n" in rest
+        assert done.returncode == -signal.SIGTERM and first.startswith(b"{" if form == JSON else b"pyentry: ")
+    assert (tmp_path / "file").read_bytes() == b""
 
 
 def test_without_memfd():
