@@ -157,7 +157,7 @@ const char *pye_machine_differs(const struct pye_machine *then, const struct pye
 /* --- where things are --- */
 
 /* The range of the segments with these flags, and how far they lie from where they were linked to. */
-static uint64_t find_segments(ElfW(Word) flags, uint64_t *start, uint64_t *end)
+static uint64_t find_segments(uint32_t flags, uint64_t *start, uint64_t *end)
 {
     const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));
     size_t count = getauxval(AT_PHNUM);

@@ -1,6 +1,7 @@
 #include "embed/snapshot/program.h"
 
-extern const PyConfig *_Py_GetConfig(void); /* NOLINT(bugprone-reserved-identifier): exported by 3.9 and all since */
+/* Exported by 3.9 and all since; not every version's headers have it. */
+extern const PyConfig *_Py_GetConfig(void); /* NOLINT(bugprone-reserved-identifier,readability-redundant-declaration) */
 
 /* The program that asked for the snapshot may be running still. */
 static void forget_program(void)
