@@ -218,8 +218,8 @@ static bool load_loader(struct program *program, const struct pye_arena *arena)
     return program->loader_entry != 0;
 }
 
-/* pyentry itself: where its address is fixed, its writable part becomes what it is in the file, and the rest stays; else
- * all of it goes into the arena. */
+/* pyentry itself: where its address is fixed, its writable part becomes what it is in the file, and the rest stays;
+ * else all of it goes into the arena. */
 static bool plan_program(struct program *program, const struct pye_arena *arena)
 {
     const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));

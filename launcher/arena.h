@@ -4,8 +4,8 @@
  *     pye_arena_enter(argv, ...);  else: becomes such a process, with main begun again
  *
  * This is an exec without the kernel. Everything outside of the arena is fenced off, so that whatever the kernel places
- * by its own choice lands inside; there is no heap below the arena, and the C library finds no vdso, whose address would
- * be another at each start. No privilege is needed, and no personality(2). */
+ * by its own choice lands inside; there is no heap below the arena, and the C library finds no vdso, whose address
+ * would be another at each start. No privilege is needed, and no personality(2). */
 #ifndef PYE_ARENA_H
 #define PYE_ARENA_H
 

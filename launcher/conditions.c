@@ -100,8 +100,8 @@ static void find_program(const char *name, char path[PATH_MAX])
 
 /* --- the environment --- */
 
-/* Variables that python, the C library or libraries behind extension modules read without our seeing it. A name that ends
- * in an underscore stands for all that begin with it. */
+/* Variables that python, the C library or libraries behind extension modules read without our seeing it. A name that
+ * ends in an underscore stands for all that begin with it. */
 static const char *const unseen[] = {
     "PYTHON",   "LC_",       "LD_",   "MALLOC_", "LANG",  "LANGUAGE",    "LOCPATH",
     "OMP_",     "OPENBLAS_", "MKL_",  "BLIS_",   "GOTO_", "OPENSSL_",    "GLIBC_TUNABLES",

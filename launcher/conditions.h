@@ -13,7 +13,8 @@ size_t pye_conditions_tell(char *out, size_t room, char **argv);
 /* Appends one word behind the first *length bytes. False where it does not fit. */
 bool pye_conditions_append(char *out, size_t room, size_t *length, const struct pye_word *word);
 
-/* Whether all is as the words say, and this machine as the header says; else a reason, which begins with what differs. */
+/* Whether all is as the words say, and this machine as the header says; else a reason, which begins with what
+ * differs. */
 bool pye_conditions_hold(const struct pye_image *image, char **argv, char reason[PYE_REASON_BYTES]);
 
 /* python's options in argv as one text in one form: "-O -X dev". -u is left out, since pyentry's output is never kept

@@ -110,8 +110,8 @@ size_t pye_image_tables_bytes(const struct pye_image_header *header);
 /* Fills in both checksums. tables is what is behind the header. */
 void pye_image_seal(struct pye_image_header *header, const void *tables);
 
-/* Whether these bytes are the header of an image of this version. NULL: they are, and the sizes are in bounds; else what
- * is wrong with them. */
+/* Whether these bytes are the header of an image of this version. NULL: they are, and the sizes are in bounds; else
+ * what is wrong with them. */
 const char *pye_image_check_header(const struct pye_image_header *header, uint64_t file_bytes);
 
 /* Whether the tables make sense and agree with the header, which was found right. NULL, and the pointers of image set;

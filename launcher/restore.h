@@ -9,8 +9,8 @@
 
 #include "launcher/options.h"
 
-/* Looks whether the snapshot that the options name can be used here. Where its addresses are taken, pyentry begins anew a
- * few times, for others. False: it cannot, and nothing else was wanted. */
+/* Looks whether the snapshot that the options name can be used here. Where its addresses are taken, pyentry begins
+ * anew a few times, for others. False: it cannot, and nothing else was wanted. */
 bool pye_restore_prepare(const struct pye_options *options, char **argv);
 
 /* Does not return where there is a snapshot to start from. True: Python is to be started. */

@@ -4,8 +4,8 @@
 
 #include "launcher/options.h"
 
-/* Takes the command line with the command's own word gone. Returns the exit status: 0 the file is there, 1 it is not, 2 the
- * command line is wrong.
+/* Takes the command line with the command's own word gone. Returns the exit status: 0 the file is there, 1 it is not,
+ * 2 the command line is wrong.
  *
  * Three processes: this one, which watches, and gives the file its name at the end; one that begins anew in an arena,
  * comes here again, and runs Python; and one forked from that, which writes its own memory down. */

@@ -1,5 +1,5 @@
-/* What the kernel keeps for a process, and the C library relies on: noted in the process that is written down, renewed in
- * each that starts from it. */
+/* What the kernel keeps for a process, and the C library relies on: noted in the process that is written down,
+ * renewed in each that starts from it. */
 #ifndef PYE_SNAPSHOT_KERNEL_H
 #define PYE_SNAPSHOT_KERNEL_H
 

@@ -7,8 +7,8 @@
 /* In the process that is written down: which libraries are loaded. */
 void pye_snapshot_find_libraries(void);
 
-/* _pyentry.renew_libraries(contexts): seeds anew what was loaded. contexts are the _ssl._SSLContext objects, whose keys for
- * session tickets are made new. */
+/* _pyentry.renew_libraries(contexts): seeds anew what was loaded. contexts are the _ssl._SSLContext objects, whose
+ * keys for session tickets are made new. */
 PyObject *pye_snapshot_renew_libraries(PyObject *module, PyObject *contexts);
 
 #endif

@@ -12,7 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Zero pages between two others that are written rather than begin a new run: each run is a system call at each start. */
+/* Zero pages between two others that are written rather than begin a new run: each run is a system call at each
+ * start. */
 #define SHORT_GAP (8 * (uint64_t)PYE_IMAGE_PAGE)
 
 enum { PAGES_AT_ONCE = 4096, PRESENT_BITS = 62, SMAPS_BYTES = 32 * 1024 * 1024 };
@@ -131,7 +132,8 @@ static bool add_area(struct writer *writer, const struct pye_map *map, uint64_t 
     if (map->shared && is_anonymous_sharing(map) && map->protection == (PROT_READ | PROT_WRITE)) {
         area->kind = PYE_AREA_SHARED;
     } else if (map->shared && (map->protection & PROT_WRITE)) {
-        pye_log("the snapshot was not taken: %s is mapped to be written to and shared; map it after the start", map->name);
+        pye_log("the snapshot was not taken: %s is mapped to be written to and shared; map it after the start",
+                map->name);
         return false;
     }
     if (writer->stack_page >= start && writer->stack_page < end)

@@ -1,5 +1,5 @@
-/* Taking a snapshot: a fork, whose child writes itself down instead of going on. A process that starts from the file is that
- * child, as far as Python and every library can tell. */
+/* Taking a snapshot: a fork, whose child writes itself down instead of going on. A process that starts from the file
+ * is that child, as far as Python and every library can tell. */
 #ifndef PYE_SNAPSHOT_TAKE_H
 #define PYE_SNAPSHOT_TAKE_H
 

@@ -76,7 +76,8 @@ def take(directory, name, *words):
 
 def pss(commands, directory):
     """KiB of each, while all of them wait."""
-    running = [subprocess.Popen(command, cwd=directory, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    running = [subprocess.Popen(command, cwd=directory, env=environment(), **pipes)
                for command in commands]
     sizes = []
     for process in running:

@@ -150,8 +150,8 @@ def test_program_s_path(snap, tmp_path):
 
 
 @pytest.mark.parametrize("changes,words", [
-    ({"PYTHONHASHSEED": "1"}, "PYTHONHASHSEED is set"), ({"LANG": "C"}, "LANG differs"), ({"LANG": None}, "LANG is not set"),
-    ({"LC_ALL": "C.UTF-8"}, "LC_ALL is set"), ({"LD_LIBRARY_PATH": "/x"}, "LD_LIBRARY_PATH is set"),
+    ({"PYTHONHASHSEED": "1"}, "PYTHONHASHSEED is set"), ({"LANG": "C"}, "LANG differs"),
+    ({"LANG": None}, "LANG is not set"), ({"LC_ALL": "C.UTF-8"}, "LC_ALL is set"), ({"LD_LIBRARY_PATH": "/x"}, "LD_LIBRARY_PATH is set"),
     ({"OMP_NUM_THREADS": "2"}, "OMP_NUM_THREADS is set"), ({"GLIBC_TUNABLES": ""}, "GLIBC_TUNABLES is set")])
 def test_variables_that_are_read_unseen(snap, changes, words):
     """What Python itself and C libraries read."""

@@ -1,4 +1,4 @@
-"""The servers people run, from a snapshot: each answers and stops as without one, beside the scenarios of test_frameworks."""
+"""The servers people run, from a snapshot: each answers and stops as without one, in scenarios of test_frameworks."""
 
 import contextlib
 import glob
@@ -25,8 +25,8 @@ PRELOADED = {
     "numpy": "numpy,http.server",
 }
 PLAYED = [scenario for scenario in APPLYING if scenario.name in (
-    "gunicorn-sync", "gunicorn-gthread-in-work", "gunicorn-uvicorn", "uvicorn", "celery-solo", "celery-prefork", "django",
-    "flask", "numpy")]
+    "gunicorn-sync", "gunicorn-gthread-in-work", "gunicorn-uvicorn", "uvicorn", "celery-solo", "celery-prefork",
+    "django", "flask", "numpy")]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,8 @@ def snapshot_of(tmp_path_factory):
         if framework not in taken:
             directory = tmp_path_factory.mktemp(framework)
             shutil.copytree(APPS, directory / "apps")
-            take(directory / "a.snap", "--preload", PRELOADED[framework], env=clean_environment(), cwd=directory / "apps")
+            take(directory / "a.snap", "--preload", PRELOADED[framework], env=clean_environment(),
+                 cwd=directory / "apps")
             taken[framework] = directory / "a.snap"
         return taken[framework]
 

@@ -1,4 +1,4 @@
-"""A process that starts from a snapshot is a new process: in everything that belongs to one, and in pyentry's promises."""
+"""A process that starts from a snapshot is a new one: in everything that belongs to it, and in pyentry's promises."""
 
 import json
 import os
@@ -23,7 +23,8 @@ def snap(tmp_path_factory):
 SHOW = """if 1:
     import json, os, sys
     print(json.dumps({
-        "argv": sys.argv, "orig": getattr(sys, "orig_argv", [])[1:], "cwd": os.getcwd(), "path0": sys.path[0], "name": __name__,
+        "argv": sys.argv, "orig": getattr(sys, "orig_argv", [])[1:], "cwd": os.getcwd(),
+        "path0": sys.path[0], "name": __name__,
         "env": os.environ.get("WORD"), "getenv": os.popen("echo $WORD").read().strip(), "executable": sys.executable,
         "modules": "decimal" in sys.modules, "file": globals().get("__file__"), "flags": list(sys.flags),
         "streams": [s.name + s.mode + s.encoding + s.errors + str(s.line_buffering) + str(s.isatty())
@@ -75,7 +76,8 @@ def test_options_of_python_stay(tmp_path):
 
 def test_environment_is_not_handed_on(snap):
     """A Python that the program starts is a plain one."""
-    code = "import os; print([n for n in os.environ if 'RESTORE' in n], os.popen('env | grep -c RESTORE').read().strip())"
+    code = ("import os; print([n for n in os.environ if 'RESTORE' in n],"
+            " os.popen('env | grep -c RESTORE').read().strip())")
     assert said(snap, "-c", code) == "[] 0\n"
     assert said(snap, "-c", code, env=clean_env(PYENTRY_RESTORE=str(snap))) == "[] 0\n"
 
@@ -96,8 +98,7 @@ def test_closed_streams(snap):
 
 def test_descriptors_are_python_s(snap):
     """Nothing of ours stays open."""
-    code = "import os; print([os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') if int(n) > 2][:-1])"
-    assert said(snap, "-c", "import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))") == "[0, 1, 2, 3]\n", code
+    assert said(snap, "-c", "import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))") == "[0, 1, 2, 3]\n"
 
 
 def test_signals_that_were_ignored(snap):
@@ -134,7 +135,8 @@ def test_stops(snap, options, number, expected):
 
 
 def test_stop_report(snap):
-    code = "import signal, time\nsignal.signal(15, lambda *a: None)\nprint('ready')\nfor _ in range(100): time.sleep(.1)"
+    code = ("import signal, time\nsignal.signal(15, lambda *a: None)\nprint('ready')\n"
+            "for _ in range(100): time.sleep(.1)")
     with subprocess.Popen([PYENTRY, "--stop-report=100ms", f"--restore={snap}", "-c", code], env=clean_env(),
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         assert child.stdout.readline() == b"ready\n"
@@ -182,7 +184,7 @@ def test_print_is_one_write(snap, tmp_path):
 
 
 PLAIN = """if 1:
-    import asyncio, ctypes, gc, json, multiprocessing, os, signal, sqlite3, ssl, subprocess, sys, tempfile, threading, time
+    import asyncio, ctypes, gc, json, os, signal, sqlite3, subprocess, sys, threading, time
     seen = []
     threads = [threading.Thread(target=seen.append, args=(n,)) for n in range(20)]
     [t.start() for t in threads], [t.join() for t in threads]
@@ -335,7 +337,8 @@ def test_unprivileged(snap, tmp_path):
 
 def test_with_an_unlimited_stack(snap):
     """The kernel then lays memory out the other way round."""
-    done = run(["sh", "-c", f"ulimit -s unlimited; exec '{PYENTRY}' --restore-or-fail --restore='{snap}' -c 'print(1)'"])
+    script = f"ulimit -s unlimited; exec '{PYENTRY}' --restore-or-fail --restore='{snap}' -c 'print(1)'"
+    done = run(["sh", "-c", script])
     assert (done.stdout, done.stderr) == (b"1\n", b"")
 
 

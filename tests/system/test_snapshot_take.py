@@ -36,16 +36,18 @@ REFUSED = [
     ("busy executor", "from concurrent.futures import ThreadPoolExecutor\nimport time\nat = ThreadPoolExecutor(1)\n"
      "at.submit(time.sleep, 1.5)", r"the thread 'ThreadPoolExecutor-0_0' runs"),
     ("child", "import subprocess\nchild = subprocess.Popen(['sleep', '5'])", r"the child process \d+ \(sleep\) runs"),
-    ("half a pipe", "import os\nr, w = os.pipe()\nos.close(w)", r"is (an end of a pipe whose other end|a pipe with data)"),
+    ("half a pipe", "import os\nr, w = os.pipe()\nos.close(w)",
+     r"is (an end of a pipe whose other end|a pipe with data)"),
     ("full pipe", "import os\nr, w = os.pipe()\nos.write(w, b'x')", r"is a pipe with data in it"),
     ("half a pair", "import socket\na, b = socket.socketpair()\nb.close()", r"is a (socket|Unix socket)"),
     ("deleted file", "import tempfile\nf = tempfile.TemporaryFile()", r"is a deleted file"),
     ("memfd", "import os\nfd = os.memfd_create('x')", r"is a memfd"),
-    ("inotify", "import ctypes\nfd = ctypes.CDLL(None).inotify_init()", r"is anon_inode:inotify: it cannot be made again"),
+    ("inotify", "import ctypes\nfd = ctypes.CDLL(None).inotify_init()",
+     r"is anon_inode:inotify: it cannot be made again"),
     ("timerfd", "import ctypes\nfd = ctypes.CDLL(None).timerfd_create(1, 0)", r"is anon_inode:\[timerfd\]"),
     ("directory", "import os\nfd = os.open('.', os.O_RDONLY)", r"only regular files and devices"),
-    ("journal", "import sqlite3\nc = sqlite3.connect('x.db', isolation_level=None)\nc.execute('pragma journal_mode=wal')\n"
-     "c.execute('create table t (a)')", r"a database's journal, .*x.db-(wal|shm)"),
+    ("journal", "import sqlite3\nc = sqlite3.connect('x.db', isolation_level=None)\n"
+     "c.execute('pragma journal_mode=wal')\nc.execute('create table t (a)')", r"a database's journal, .*x.db-(wal|shm)"),
     ("shared map", "import mmap\nf = open('map', 'w+b')\nf.truncate(4096)\nm = mmap.mmap(f.fileno(), 4096)\nf.close()",
      r"(map is mapped to be written to and shared|descriptor \d+)"),
 ]
@@ -67,7 +69,7 @@ def test_io_uring(tmp_path):
 
 
 def test_what_can_be_carried(tmp_path):
-    """Files, pipes, pairs, epoll with a loop in it, eventfd, an idle executor, shared memory: made again at each start."""
+    """Files, pipes, pairs, an event loop, eventfd, an idle executor, shared memory: made again at each start."""
     app(tmp_path, """if 1:
         import asyncio, mmap, os, socket
         from concurrent.futures import ThreadPoolExecutor

@@ -139,7 +139,8 @@ static void code_in_the_arena(void **state)
     struct small small;
     (void)state;
     make(&small);
-    small.areas[0] = (struct pye_image_area){ARENA - 5 * PAGE, ARENA - PAGE, PYE_AREA_PRIVATE, PROT_READ | PROT_EXEC, 1, 0};
+    small.areas[0] = (struct pye_image_area){.start = ARENA - 5 * PAGE, .end = ARENA - PAGE,
+                                             .protection = PROT_READ | PROT_EXEC, .runs = 1};
     small.runs[0] = (struct pye_image_run){ARENA - 5 * PAGE, ARENA - 4 * PAGE, PAGE};
     small.image.header.program_start = small.image.header.program_end = 0;
     small.image.header.arena_start = ARENA - 5 * PAGE;
