@@ -1,6 +1,7 @@
 #include "embed/lazy.h"
 
 #include "embed/finalizing.h"
+#include "embed/subtype.h"
 
 #include <signal.h>
 
@@ -93,11 +94,9 @@ int pye_lazy_import(const char *name)
     PyObject *modules = PyImport_GetModuleDict();
     if (PyDict_GetItemString(modules, name) != NULL)
         return 0;
-    PyObject *bases = PyTuple_Pack(1, &PyModule_Type);
-    PyObject *type = bases == NULL ? NULL : PyType_FromSpecWithBases(&specification, bases);
+    PyObject *type = pye_subtype((PyObject *)&PyModule_Type, &specification);
     PyObject *module = type == NULL ? NULL : PyObject_CallFunction(type, "s", name);
     int result = module == NULL ? -1 : PyDict_SetItemString(modules, name, module);
-    Py_XDECREF(bases);
     Py_XDECREF(type);
     Py_XDECREF(module);
     return result;

@@ -3,6 +3,7 @@
 #include "embed/channel.h"
 #include "embed/queue.h"
 #include "embed/signals.h"
+#include "embed/subtype.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -319,18 +320,16 @@ static PyType_Slot output_slots[] = {
 static int make_types(void)
 {
     PyType_Spec spec = {.name = "pyentry.Output", .flags = Py_TPFLAGS_DEFAULT, .slots = output_slots};
-    PyObject *bases = NULL;
     PyObject *io = PyImport_ImportModule("_io");
     if (io == NULL)
         return -1;
     file_type = (PyTypeObject *)PyObject_GetAttrString(io, "FileIO");
     text_type = (PyTypeObject *)PyObject_GetAttrString(io, "TextIOWrapper");
     Py_DECREF(io);
-    if (file_type == NULL || text_type == NULL || (bases = PyTuple_Pack(1, file_type)) == NULL)
+    if (file_type == NULL || text_type == NULL)
         return -1;
     spec.basicsize = (int)(file_type->tp_basicsize + (Py_ssize_t)sizeof(struct output));
-    output_type = (PyTypeObject *)PyType_FromSpecWithBases(&spec, bases);
-    Py_DECREF(bases);
+    output_type = (PyTypeObject *)pye_subtype((PyObject *)file_type, &spec);
     return output_type == NULL ? -1 : 0;
 }
 

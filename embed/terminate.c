@@ -5,6 +5,7 @@
 #include "embed/report.h"
 #include "embed/signals.h"
 #include "embed/stdio.h"
+#include "embed/subtype.h"
 
 #include <string.h>
 #include <sys/syscall.h>
@@ -78,12 +79,8 @@ static PyType_Spec terminated_spec = {
 
 PyObject *pye_terminated_type(void)
 {
-    if (terminated_type == NULL) {
-        PyObject *bases = PyTuple_Pack(1, PyExc_SystemExit);
-        if (bases != NULL)
-            terminated_type = PyType_FromSpecWithBases(&terminated_spec, bases);
-        Py_XDECREF(bases);
-    }
+    if (terminated_type == NULL)
+        terminated_type = pye_subtype(PyExc_SystemExit, &terminated_spec);
     Py_XINCREF(terminated_type);
     return terminated_type;
 }
@@ -188,14 +185,11 @@ static int raise_later(void *unused)
  * not come, the signal comes again by itself. The import system may also sleep, until another thread has imported. */
 static bool can_wait(enum pye_place place)
 {
-    switch (place) {
-    case PYE_IN_EVENT_LOOP:
-        return pye_sigterm_is_fresh() && leave_to_event_loop();
-    case PYE_IN_MACHINERY:
-        return pye_sigterm_is_fresh() && Py_AddPendingCall(raise_later, NULL) == 0;
-    default:
+    if (!pye_sigterm_is_fresh())
         return false;
-    }
+    if (place == PYE_IN_EVENT_LOOP)
+        return leave_to_event_loop();
+    return place == PYE_IN_MACHINERY && Py_AddPendingCall(raise_later, NULL) == 0;
 }
 
 static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t count)

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     pye_warn_of_shell();
     if (pye_supervises(&options) && !pye_supervise(&options))
         return EXIT_FAILURE;
-    pye_supervise_again(&options);
+    pye_supervised(&options);
     if (!pye_restore(argc, argv, &options))
         return EXIT_FAILURE;
     pye_children_note(); /* anew, where this is the init's child */

@@ -60,16 +60,7 @@ static void give_back_signals(const struct received *received)
     sigprocmask(SIG_SETMASK, &received->mask, NULL);
 }
 
-/* It keeps the time, rewrites the signals and reaches the group. */
-static void leave_to_init(struct pye_options *options)
-{
-    options->python.supervised = true;
-    pye_signal_map_clear(&options->python.signal_map);
-    if (options->python.forward == PYE_FORWARD_GROUP)
-        options->python.forward = PYE_FORWARD_MAIN;
-}
-
-static void become_python(const struct received *received, struct pye_options *options)
+static void become_python(const struct received *received)
 {
     if (received->parent != 1) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -83,7 +74,6 @@ static void become_python(const struct received *received, struct pye_options *o
     char pid[PID_DIGITS];
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     setenv(PYE_SUPERVISED, pid, 1);
-    leave_to_init(options);
     give_back_signals(received);
 }
 
@@ -227,7 +217,7 @@ bool pye_supervises(const struct pye_options *options)
     return options->init == PYE_INIT_ALWAYS || (options->init == PYE_INIT_AUTO && getpid() == 1);
 }
 
-bool pye_supervise(struct pye_options *options)
+bool pye_supervise(const struct pye_options *options)
 {
     struct received received;
     bool first = getpid() == 1;
@@ -248,7 +238,7 @@ bool pye_supervise(struct pye_options *options)
         return false;
     }
     if (init.child == 0) {
-        become_python(&received, options);
+        become_python(&received);
         return true;
     }
     /* The container ends with this process: from here on, say what fails and go on. */
@@ -258,10 +248,15 @@ bool pye_supervise(struct pye_options *options)
     leave();
 }
 
-void pye_supervise_again(struct pye_options *options)
+void pye_supervised(struct pye_options *options)
 {
     const char *supervised = getenv(PYE_SUPERVISED);
     long pid;
-    if (supervised != NULL && pye_parse_number(supervised, 1, INT_MAX, &pid) && pid == getpid())
-        leave_to_init(options);
+    if (supervised == NULL || !pye_parse_number(supervised, 1, INT_MAX, &pid) || pid != getpid())
+        return;
+    /* The init keeps the time, rewrites the signals and reaches the group. */
+    options->python.supervised = true;
+    pye_signal_map_clear(&options->python.signal_map);
+    if (options->python.forward == PYE_FORWARD_GROUP)
+        options->python.forward = PYE_FORWARD_MAIN;
 }

@@ -13,12 +13,12 @@
 /* Whether Python is to be supervised from this process. */
 bool pye_supervises(const struct pye_options *options);
 
-/* Forks. Returns in the child, which is to become Python, with the settings that it needs; the parent stays
+/* Forks. Returns in the child, which is to become Python; the parent stays
  * inside until the end, and leaves the process. Returns in the parent, with a line printed, only when there is no
  * child: false. */
-bool pye_supervise(struct pye_options *options);
+bool pye_supervise(const struct pye_options *options);
 
-/* A supervised Python may execute itself anew, as reloaders do: the settings for it, too, where this is that one. */
-void pye_supervise_again(struct pye_options *options);
+/* Where this is the Python that is supervised, just started or executed anew as reloaders do it: the settings for that. */
+void pye_supervised(struct pye_options *options);
 
 #endif

@@ -5,6 +5,7 @@
 #include "embed/bundle/bundle.h"
 #include "embed/bundle/runner.h"
 #include "embed/bundle/tree.h"
+#include "embed/subtype.h"
 
 #include <marshal.h>
 #include <stdbool.h>
@@ -379,12 +380,10 @@ static PyMethodDef finder_methods[] = {
 static PyObject *subtype(PyObject *importlib, const char *base_name, const char *name, PyMethodDef *methods)
 {
     PyObject *base = PyObject_GetAttrString(importlib, base_name);
-    PyObject *bases = base == NULL ? NULL : PyTuple_Pack(1, base);
     PyType_Slot slots[] = {{Py_tp_methods, methods}, {0, NULL}};
     PyType_Spec spec = {.name = name, .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, .slots = slots};
-    PyObject *type = bases == NULL ? NULL : PyType_FromSpecWithBases(&spec, bases);
+    PyObject *type = base == NULL ? NULL : pye_subtype(base, &spec);
     Py_XDECREF(base);
-    Py_XDECREF(bases);
     return type;
 }
 
