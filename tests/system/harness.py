@@ -6,9 +6,11 @@ what was seen so far.
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -290,6 +292,12 @@ def catches(pid, signum):
     return bool(mask) and bool(int(mask, 16) >> (signum - 1) & 1)
 
 
+def no_core():
+    """For preexec_fn: a crash that a test wants leaves no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@functools.lru_cache
 def in_pid_namespace():
     """The command that makes what follows PID 1 of a new namespace, or None where that is forbidden."""
     as_root = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -1,6 +1,5 @@
 """A damaged bundle says so in one line and ends with 1, or the damage does not matter: never wrong code."""
 
-import contextlib
 import io
 import os
 import shutil
@@ -30,10 +29,6 @@ def first_header(data):
     return zipfile.ZipFile(io.BytesIO(data)).infolist()[0].header_offset
 
 
-def mark_start(path):
-    return path.read_bytes().index(b"pyentry bundle 1")
-
-
 def outcome(path):
     done = run([path])
     return done.returncode, done.stdout, done.stderr
@@ -52,14 +47,13 @@ def judge(path, what):
     return f"{what}: {status} {out!r} {err!r}"
 
 
-@contextlib.contextmanager
 def copies(bundle, folder):
     """A copy of the bundle for each worker, handed out while nobody runs it."""
     free = []
     for number in range(WORKERS):
         free.append(folder / f"copy{number}")
         shutil.copy(bundle, free[-1])
-    yield free
+    return free
 
 
 def flip(path, offset):
@@ -73,14 +67,16 @@ def test_bytes_of_it_flipped(bundle, tmp_path):
     start = first_header(data)
     directory = data.index(b"PK\x01\x02", start)
     # What Python starts for is taken by every STRIDE-th byte: tests/unit/test_archive.c flips each.
-    offsets = [*range(mark_start(bundle), mark_start(bundle) + 40), *range(start, start + 110),
+    mark = data.index(b"pyentry bundle 1")
+    offsets = [*range(mark, mark + 40), *range(start, start + 110),
                *range(start + 110, directory, STRIDE), *range(directory, len(data))]
-    with copies(bundle, tmp_path) as free, ThreadPoolExecutor(WORKERS) as pool:
+    free = copies(bundle, tmp_path)
+    with ThreadPoolExecutor(WORKERS) as pool:
         def damaged(offset):
             path = free.pop()
             flip(path, offset)
             try:
-                return judge(path, f"byte {offset - first_header(data)}")
+                return judge(path, f"byte {offset - start}")
             finally:
                 flip(path, offset)
                 free.append(path)

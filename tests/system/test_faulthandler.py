@@ -1,19 +1,14 @@
 """A crash prints the Python traceback, by faulthandler, on by default; the program stays in charge of it."""
 
 import os
-import resource
 import signal
 
 import pytest
 
-from harness import PYENTRY, PYTHON, clean_env, gather, pyentry, records, run
+from harness import PYENTRY, PYTHON, clean_env, gather, no_core, pyentry, records, run
 
 SEGV, ABRT, FPE, BUS, ILL = signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL
 CRASH = "import ctypes\ndef crash(): ctypes.string_at(0)\ncrash()"
-
-
-def no_core():
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def crash(code, *options, **extra):

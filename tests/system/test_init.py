@@ -8,23 +8,18 @@ import functools
 import os
 import random
 import re
-import resource
 import signal
+import subprocess
 
 import pytest
 
-from harness import (PROBES, PYENTRY, PYTHON, Child, attempt, clean_env, first_child, gather, in_pid_namespace, is_gone,
-                     run, state_of, status_field, until)
+from harness import (PROBES, PYENTRY, PYTHON, Child, attempt, first_child, gather, in_pid_namespace, is_gone, no_core, run,
+                     state_of, status_field, until)
 
 FAMILY = str(PROBES / "init_family.py")
 TERM, INT, KILL, CONT, STOP = signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGCONT, signal.SIGSTOP
 MODES = ("pid1", "always")
 SETTING = ["-I", "-S"]  # where Python's own start does not matter
-
-
-@functools.lru_cache
-def namespace():
-    return in_pid_namespace()
 
 
 @pytest.fixture(params=MODES)
@@ -36,8 +31,8 @@ def mode(request):
 
 def command(mode, *args):
     """The command line that starts pyentry in this mode."""
-    return {"pid1": lambda: [*namespace(), PYENTRY, *args],
-            "bare": lambda: [*namespace(), PYENTRY, "--init=never", *args],
+    return {"pid1": lambda: [*in_pid_namespace(), PYENTRY, *args],
+            "bare": lambda: [*in_pid_namespace(), PYENTRY, "--init=never", *args],
             "always": lambda: [PYENTRY, "--init=always", *args],
             "never": lambda: [PYENTRY, "--init=never", *args]}[mode]()
 
@@ -60,6 +55,13 @@ def is_init(pid):
     return executable(pid) == os.path.realpath(PYENTRY) and first_child(pid) is not None
 
 
+def init_below(pid):
+    """The first init from this process down, or None."""
+    while pid is not None and not is_init(pid):
+        pid = first_child(pid)
+    return pid
+
+
 class Init(Child):
     """A supervising pyentry. init and python are the process ids of the two, as they are seen from here."""
 
@@ -73,10 +75,7 @@ class Init(Child):
 
     def _find_init(self):
         assert self.process.poll() is None, f"ended: {self.process.returncode}, {self.seen()}"
-        pid = self.pid
-        while pid is not None and not is_init(pid):
-            pid = first_child(pid)
-        return pid
+        return init_below(self.pid)
 
     @functools.cached_property
     def python(self):
@@ -112,10 +111,6 @@ def children_of(pid):
         if int(parent) == pid:
             found[int(name)] = state
     return found
-
-
-def no_core():
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def last_words(child):
@@ -320,7 +315,7 @@ def test_who_is_who(mode):
 
 def test_the_probes_can_fail():
     """The stock interpreter as PID 1 does not pass: it keeps its orphans as zombies."""
-    with Child(*namespace(), PYTHON, FAMILY, "REPORT", "orphans", "100", report=True) as child:
+    with Child(*in_pid_namespace(), PYTHON, FAMILY, "REPORT", "orphans", "100", report=True) as child:
         child.report.wait("orphaned\n")
         python = first_child(child.pid)
         child.type("go\n")
@@ -333,7 +328,6 @@ def test_the_probes_can_fail():
 # --- starting and stopping, often
 
 CYCLES = int(os.environ.get("PYENTRY_TEST_CYCLES", "300"))
-AT_ONCE = 4
 WORK = ("import os, signal, subprocess, sys\n"
         "signal.signal(signal.SIGUSR1, lambda *unused: None)\nsignal.signal(signal.SIGHUP, lambda *unused: None)\n"
         "if os.fork() == 0:\n    if os.fork() == 0: signal.pause()\n    os._exit(0)\n"
@@ -350,9 +344,7 @@ def cycle(number):
         sent = set()
         target = None
         while child.process.poll() is None and len(sent) < 4:
-            pid = child.pid
-            while target is None and pid is not None:
-                target, pid = (pid if is_init(pid) else None), first_child(pid)
+            target = target or init_below(child.pid)
             if target is None:
                 continue
             with_timeout(child, rng.random() * 0.02)
@@ -374,7 +366,7 @@ def with_timeout(child, seconds):
     """The random moment: it is what is tested."""
     try:
         child.process.wait(seconds)
-    except Exception:  # subprocess.TimeoutExpired: still running
+    except subprocess.TimeoutExpired:
         pass
 
 
@@ -383,7 +375,7 @@ def test_cycles():
 
     PYENTRY_TEST_CYCLES sets how many.
     """
-    assert "\n".join(filter(None, gather(lambda number: attempt(cycle, number), range(CYCLES), AT_ONCE))) == ""
+    assert "\n".join(filter(None, gather(lambda number: attempt(cycle, number), range(CYCLES)))) == ""
     assert [pid for pid in children_of(os.getpid()) if executable(pid) == os.path.realpath(PYENTRY)] == []
 
 
@@ -399,7 +391,7 @@ def test_the_init_does_not_grow(mode):
     def size():
         return os.listdir(f"/proc/{child.init}/fd"), status_field(child.init, "VmData")
 
-    with Init(mode, *SETTING, "-c", code, env=clean_env()) as child:
+    with Init(mode, *SETTING, "-c", code) as child:
         at = child.out.wait("ready\n")
         sizes = []
         for _ in range(6):

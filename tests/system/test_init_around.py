@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from groups import groups, inside, memory
-from harness import PROBES, PYENTRY, PYTHON, Child, clean_env, run, until
+from harness import PROBES, PYENTRY, PYTHON, Child, clean_env, first_child, run, until
 from test_init import KILL, SETTING, TERM, Init, after_signal, command, executable, mode  # noqa: F401  (a fixture)
 
 AROUND = str(PROBES / "init_around.py")
@@ -265,10 +265,8 @@ def test_without_proc(mode):
 
 
 def pyentry_below(pid):
-    with contextlib.suppress(OSError, IndexError):
-        below = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-        return below if executable(below) == os.path.realpath(PYENTRY) else None
-    return None
+    below = first_child(pid)
+    return below if below and executable(below) == os.path.realpath(PYENTRY) else None
 
 
 def test_what_is_left_without_proc(mode):

@@ -13,10 +13,10 @@ import time
 
 import pytest
 
-from harness import (PROBES, PYENTRY, PYTHON, TIMEOUT, Child, clean_env, first_child, gather, is_gone, run,
+from harness import (PROBES, PYENTRY, PYTHON, TIMEOUT, Child, first_child, gather, is_gone, run, state_of, status_field,
                      traced_calls, until, wait_asleep)
 from test_init import (CONT, INT, KILL, SETTING, STOP, TERM, Init, after_signal, children_of, command, executable,
-                       mode)  # noqa: F401  (a fixture)
+                       init_below, with_timeout, mode)  # noqa: F401  (a fixture)
 
 PROGRAM = os.path.realpath(PYENTRY)
 SIGNALS = str(PROBES / "init_signals.py")
@@ -108,23 +108,12 @@ def test_before_python_is_there(mode):
 
     for _ in range(20):
         with Child(*command(mode, *SETTING, SIGNALS), preexec_fn=block) as child:
-            target = until(lambda: guarded(child), "an init")
+            target = until(lambda: init_below(child.pid), "an init")
             os.kill(target, signal.SIGUSR1)
             child.out.wait(f"{int(signal.SIGUSR1)} {USER} 0\n")
             queue(target, LAST, -1)
             assert child.wait() == 7
             assert child.out.all().decode().count(f"{int(signal.SIGUSR1)} ") == 1
-
-
-def guarded(child):
-    """The init, from the moment that it has a child."""
-    pid = child.pid
-    while pid is not None:
-        below = first_child(pid)
-        if below is not None and executable(pid) == PROGRAM:
-            return pid
-        pid = below
-    return None
 
 
 def test_an_alarm_from_before(mode):
@@ -250,10 +239,7 @@ def test_sigterm_at_any_moment(mode):
     def stop(moment):
         with Child(*command(mode, "-c", WINDOW)) as child:
             target = until(lambda: protected(child), "a pyentry that takes SIGTERM")
-            try:
-                child.process.wait(moment)
-            except subprocess.TimeoutExpired:
-                pass
+            with_timeout(child, moment)
             began = time.monotonic()
             os.kill(target, TERM)
             status = child.wait(TIMEOUT)
@@ -273,11 +259,7 @@ def protected(child):
         pid = first_child(pid)
     if pid is None:
         return None
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            masks = [line.split()[1] for line in file if line.startswith(("SigCgt", "SigBlk"))]
-    except OSError:
-        return None
+    masks = [status_field(pid, name) or "0" for name in ("SigCgt", "SigBlk")]
     taken = any(int(mask, 16) >> (TERM - 1) & 1 for mask in masks)
     return pid if taken or first_child(pid) is not None else None
 
@@ -305,10 +287,7 @@ def test_sigterm_while_the_program_starts_children(mode):
     def stop(number):
         with Init(mode, "-c", code) as child:
             child.out.wait("ready\n")
-            try:
-                child.process.wait(number * 0.0037)
-            except subprocess.TimeoutExpired:
-                pass
+            with_timeout(child, number * 0.0037)
             child.tell(TERM)
             end = child.wait(), child.out.all(), child.err.all()
             return None if end == (after_signal(mode, TERM), b"ready\nfinally\n", b"") else end
@@ -361,9 +340,9 @@ def test_sigterm_that_arrives_together_with_the_stop(mode):
                 os.kill(init, TERM)
             else:  # the init is held while both happen
                 os.kill(init, STOP)
-                until(lambda: stopped(init), "the init stopped")
+                until(lambda: state_of(init) == "T", "the init stopped")
                 os.kill(python, STOP)
-                until(lambda: stopped(python), "Python stopped")
+                until(lambda: state_of(python) == "T", "Python stopped")
                 os.kill(init, TERM)
                 os.kill(init, CONT)
             try:
@@ -375,11 +354,6 @@ def test_sigterm_that_arrives_together_with_the_stop(mode):
     assert list(filter(None, gather(stop, range(20), 4))) == []
 
 
-def stopped(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()[0] == "T"
-
-
 def test_stopped_while_orphans_end(mode):
     """A stopped Python does not keep the init from its duties."""
     code = ("import os, signal\n"
@@ -387,7 +361,7 @@ def test_stopped_while_orphans_end(mode):
             "    for n in range(50):\n        if os.fork() == 0: signal.pause()\n"
             "    os._exit(0)\nos.wait()\n"
             "os.kill(os.getpid(), signal.SIGSTOP)\nos._exit(6)")
-    with Init(mode, *SETTING, "-c", code, env=clean_env()) as child:
+    with Init(mode, *SETTING, "-c", code) as child:
         child.err.wait("pyentry: ")
         orphans = set(children_of(child.init)) - {child.python}
         assert len(orphans) == 50

@@ -9,8 +9,8 @@ import signal
 
 import pytest
 
-from harness import (PYENTRY, PYTHON, ROOT, VERSION, clean_env, gather, in_pid_namespace, outcome, pyentry, records,
-                     run, stock, traced_writes, without_names)
+from harness import (PYENTRY, PYTHON, ROOT, VERSION, clean_env, gather, in_pid_namespace, no_core, outcome, pyentry,
+                     records, run, stock, traced_writes, without_names)
 
 JSON, TEXT = "--log-format=json", "--log-format=text"
 EVENT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
@@ -66,10 +66,6 @@ def as_text(code):
 
 def same_place(text):
     return without_names(text.encode()).decode()
-
-
-def no_core():
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def wrong_entry(name):

@@ -1,14 +1,12 @@
 """The servers people run, from a snapshot: each answers and stops as without one, in scenarios of test_frameworks."""
 
-import contextlib
-import glob
 import os
 import shutil
 import signal
 
 import pytest
 
-from harness import PYENTRY
+from harness import PYENTRY, first_child
 from serving import Service, clean_environment
 from snapshots import needed, take
 from test_frameworks import APPLYING, APPS, general, get, gunicorn, play
@@ -45,15 +43,6 @@ def snapshot_of(tmp_path_factory):
     return path
 
 
-def inside(service):
-    """The process that is PID 1 of the namespace."""
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        with contextlib.suppress(OSError), open(path) as file:
-            if int(file.read().rpartition(")")[2].split()[1]) == service.process.pid:
-                return int(path.split("/")[2])
-    raise AssertionError(service.text())
-
-
 if PLAYED:
 
     @pytest.mark.parametrize("scenario", PLAYED, ids=[scenario.name for scenario in PLAYED])
@@ -74,9 +63,9 @@ if PLAYED:
             address = service.wait_for(r"Listening at: (http://127\.0\.0\.1:\d+)").group(1)
             service.wait_for("Booting worker", 2)
             before = get(address + "/x")
-            os.kill(inside(service), signal.SIGHUP)
+            os.kill(first_child(service.process.pid), signal.SIGHUP)
             service.wait_for("Booting worker", 4)
             assert get(address + "/x") == before
-            os.kill(inside(service), signal.SIGTERM)
+            os.kill(first_child(service.process.pid), signal.SIGTERM)
             assert service.wait() == 0
             assert service.left_behind() == {}

@@ -94,25 +94,22 @@ def plain(ready):
     stay()
 
 
+def clean(*unused):
+    tell("cleaned")
+    os._exit(0)
+
+
 def polite(ready):
-    def clean(*unused):
-        tell("cleaned")
-        os._exit(0)
     signal.signal(signal.SIGTERM, clean)
-    os.write(ready, b"r")
-    stay()
+    plain(ready)
 
 
 def deaf(ready):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.write(ready, b"r")
-    stay()
+    plain(ready)
 
 
 def stopped(ready):
-    def clean(*unused):
-        tell("cleaned")
-        os._exit(0)
     signal.signal(signal.SIGTERM, clean)
     os.write(ready, b"r")
     os.kill(os.getpid(), signal.SIGSTOP)
