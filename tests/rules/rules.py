@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from sources import FUNCTIONS, Tree, c_code, language, line_of  # noqa: E402
@@ -215,6 +216,33 @@ def sources_are_in_the_makefile(house):
             yield f"{path}: not in Makefile.am"
 
 
+### Texts
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+@check
+def links_lead_somewhere(house):
+    for path in house.texts():
+        for match in LINK.finditer(house.text(path)):
+            if not os.path.exists(os.path.join(house.root, os.path.dirname(path), match[1])):
+                yield f"{path}:{line_of(house.text(path), match.start())}: there is no {match[1]}"
+
+
+@check
+def pictures_are_shown_and_described(house):
+    """For who cannot see one, its title and description are all there is."""
+    shown = {os.path.normpath(os.path.join(os.path.dirname(path), name))
+             for path in house.texts() for name in LINK.findall(house.text(path))}
+    for path in house.below("docs", ".svg"):
+        picture = ElementTree.fromstring(house.text(path))
+        for part in ("title", "desc"):
+            if not picture.findtext("{http://www.w3.org/2000/svg}" + part, "").strip():
+                yield f"{path}: has no <{part}>"
+        if path not in shown:
+            yield f"{path}: no text shows it"
+
+
 ### Options and commands: the parser's tables, as --help prints them, against every text that lists them
 
 def difference(house, where, listed):
@@ -282,7 +310,7 @@ def verdict(function, house):
         evidence = list(function(house))
     except Skipped as reason:
         return "FAIL" if strict else "skip", [str(reason)]
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, SyntaxError, subprocess.SubprocessError) as error:
         evidence = [f"the check cannot run: {error}"]
     return "FAIL" if evidence else "ok  ", evidence
 

@@ -42,11 +42,20 @@ class Tree:
         """The source files in these languages, sorted."""
         found = [name for name in TOP_FILES if not directories and self.exists(name)]
         for directory in directories or DIRECTORIES:
-            for where, below, names in os.walk(os.path.join(self.root, directory)):
-                below[:] = [name for name in below if name != "__pycache__"]
-                found += [os.path.relpath(os.path.join(where, name), self.root) for name in names]
+            found += self.below(directory)
         sources = [path for path in found if path not in GENERATED]
         return sorted(path for path in sources if language(os.path.join(self.root, path)) in wanted)
+
+    def below(self, directory, suffix=""):
+        found = []
+        for where, below, names in os.walk(os.path.join(self.root, directory)):
+            below[:] = [name for name in below if name != "__pycache__"]
+            found += [os.path.relpath(os.path.join(where, name), self.root) for name in names if name.endswith(suffix)]
+        return sorted(found)
+
+    def texts(self):
+        top = [name for name in sorted(os.listdir(self.root)) if name.endswith(".md")]
+        return top + [path for directory in ("docs", "docker") for path in self.below(directory, ".md")]
 
     def includes(self, path):
         """(line number, name, resolved path or None) of each #include."""
