@@ -79,7 +79,7 @@ static bool fail(const char *what)
 /* Whether this process has nothing in it. */
 static bool is_free(const struct pye_arena *arena)
 {
-    static char text[PYE_MAPS_BYTES / 16];
+    static char text[PYE_MAPS_BYTES];
     char *line = text;
     struct pye_map map;
     if (pye_maps_read(text, sizeof text) < 0)
@@ -342,7 +342,7 @@ static uint64_t make_stack(const struct pye_arena *arena, const struct program *
 /* What stays where it is: pyentry, the arena, and what the kernel made for this process. */
 static bool plan_fence(struct program *program, const struct pye_arena *arena)
 {
-    static char text[PYE_MAPS_BYTES / 16];
+    static char text[PYE_MAPS_BYTES];
     struct pye_kept kept = {.count = 0};
     struct pye_map map;
     char *line = text;

@@ -99,6 +99,7 @@ struct pye_word {
 /* The tables of an image in memory, as they stand behind the header. */
 struct pye_image {
     struct pye_image_header header;
+    uint64_t base; /* where the image begins in its file, a whole page; offsets count from there */
     const struct pye_image_area *areas;
     const struct pye_image_run *runs;
     const char *words;
@@ -117,6 +118,10 @@ const char *pye_image_check_header(const struct pye_image_header *header, uint64
 /* Whether the tables make sense and agree with the header, which was found right. NULL, and the pointers of image set;
  * else what is wrong. */
 const char *pye_image_check_tables(struct pye_image *image, const void *tables);
+
+/* Reads the header and the tables of the image of so many bytes that begins at base, and checks both. NULL, and image is
+ * set: its tables stay for the life of the process; else what is wrong. */
+const char *pye_image_read(struct pye_image *image, int file, uint64_t base, uint64_t bytes);
 
 /* The next word; false at the end. *at is NULL for the first. */
 bool pye_image_next_word(const struct pye_image *image, const char **at, struct pye_word *word);

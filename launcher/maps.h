@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { PYE_MAPS_BYTES = 1024 * 1024 }; /* room for some ten thousand lines */
+enum { PYE_MAPS_BYTES = 128 * 1024 }; /* room for a thousand lines, ten times what a pyentry has before Python */
 
 struct pye_map {
     uint64_t start, end;

@@ -29,7 +29,7 @@
 #define NO_ROOM "there is no room for its memory (a limit on address space: ulimit -v)"
 #define TRIES "PYENTRY_RESTORE_TRIES"
 
-enum { MOST_TRIES = 3, MAPS_BYTES = 128 * 1024, HEADROOM = 32 * 1024 * 1024, STEPS_FOR_GAPS = PYE_KEPT };
+enum { MOST_TRIES = 3, HEADROOM = 32 * 1024 * 1024, STEPS_FOR_GAPS = PYE_KEPT };
 
 static struct {
     const char *path; /* NULL: none, or none that can be used */
@@ -59,20 +59,10 @@ static bool is_trusted(const struct stat *file)
     return true;
 }
 
-static bool read_tables(const struct stat *file)
+static bool read_image(uint64_t base, uint64_t bytes)
 {
-    struct pye_image_header *header = &restore.image.header;
-    const char *wrong = "it is no snapshot";
-    if (pread(restore.file, header, sizeof *header, 0) == (ssize_t)sizeof *header)
-        wrong = pye_image_check_header(header, (uint64_t)file->st_size);
-    if (wrong != NULL)
-        return because(wrong);
-    size_t bytes = pye_image_tables_bytes(header);
-    void *tables = malloc(bytes);
-    if (tables == NULL || pread(restore.file, tables, bytes, sizeof *header) != (ssize_t)bytes)
-        wrong = "its tables cannot be read";
-    else
-        wrong = pye_image_check_tables(&restore.image, tables);
+    const struct pye_image_header *header = &restore.image.header;
+    const char *wrong = pye_image_read(&restore.image, restore.file, base, bytes);
     if (wrong == NULL && header->program_end != 0 && header->entry != (uint64_t)pye_resume)
         wrong = "it was taken by another build of pyentry";
     return wrong == NULL || because(wrong);
@@ -86,7 +76,7 @@ static bool open_image(void)
         return because(errno == ELOOP ? "it is a symbolic link" : strerror(errno));
     if (fstat(restore.file, &file) < 0)
         return because(strerror(errno));
-    return is_trusted(&file) && read_tables(&file);
+    return is_trusted(&file) && read_image(0, (uint64_t)file.st_size);
 }
 
 /* --- the addresses --- */
@@ -106,7 +96,7 @@ static bool is_taken(const struct pye_map *map)
 /* Looks at this process's memory, for what is in the way and for what stays. */
 static bool addresses_are_free(void)
 {
-    static char text[MAPS_BYTES];
+    static char text[PYE_MAPS_BYTES];
     const struct pye_image_header *header = &restore.image.header;
     char *line = text;
     struct pye_map map;
@@ -157,7 +147,7 @@ static struct pye_step run_step(const struct pye_image_area *area, const struct 
 {
     struct pye_step step = {.kind = PYE_STEP_READ, .protection = (int)area->protection, .fd = restore.file,
                             .flags = MAP_PRIVATE | MAP_FIXED, .start = run->start, .bytes = run->end - run->start,
-                            .offset = run->offset};
+                            .offset = restore.image.base + run->offset};
     if (area->kind == PYE_AREA_PRIVATE)
         step.kind = PYE_STEP_MAP;
     return step;

@@ -213,16 +213,10 @@ static bool check(int file, uint64_t *bytes)
 {
     struct pye_image image;
     struct stat now;
-    if (fstat(file, &now) < 0 || pread(file, &image.header, sizeof image.header, 0) != sizeof image.header
-        || pye_image_check_header(&image.header, (uint64_t)now.st_size) != NULL)
+    if (fstat(file, &now) < 0)
         return false;
-    size_t length = pye_image_tables_bytes(&image.header);
-    void *tables = malloc(length);
-    bool good = tables != NULL && pread(file, tables, length, sizeof image.header) == (ssize_t)length
-                && pye_image_check_tables(&image, tables) == NULL;
-    free(tables);
     *bytes = (uint64_t)now.st_size;
-    return good;
+    return pye_image_read(&image, file, 0, *bytes) == NULL;
 }
 
 static bool sync_directory(const char *path)

@@ -87,14 +87,13 @@ def _look_at_socket(fd):
 
 
 def _look_at_pipe(fd, target):
-    ready = select.select([fd], [], [], 0)[0] if os.get_blocking(fd) is not None and _reads(fd) else []
-    if ready:
+    if _access(fcntl.fcntl(fd, fcntl.F_GETFL)) == os.O_RDONLY and select.select([fd], [], [], 0)[0]:
         _refuse(fd, "a pipe with data in it, or without its other end", "empty or close it before the snapshot")
     return {"kind": "pipe", "id": target}
 
 
-def _reads(fd):
-    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+def _access(flags):
+    return flags & os.O_ACCMODE
 
 
 def _look_at_epoll(fd, info):
@@ -125,22 +124,26 @@ def _look_at(fd, target):
 
 
 def _pairs(found):
-    """Both ends of each pipe and socket pair; neighbours are the two of a pair."""
+    """The ends of each pipe, the reading one first, and of each pair of sockets, whose two are neighbours."""
     pipes = {}
     for one in found:
         if one["kind"] == "pipe":
             pipes.setdefault(one["id"], []).append(one)
     sockets = [one for one in found if one["kind"] == "pair"]
-    for ends in pipes.values():
-        if sorted(end["flags"] & os.O_ACCMODE for end in ends) != [os.O_RDONLY, os.O_WRONLY]:
-            _refuse(ends[0]["fd"], "an end of a pipe whose other end is not here", "close it before the snapshot")
-        yield sorted(ends, key=lambda end: end["flags"] & os.O_ACCMODE)
-    for first, second in zip(sockets[::2], sockets[1::2]):
-        if not _are_connected(first["fd"], second["fd"]):
-            _refuse(first["fd"], "a socket whose other end is not here", "close it before the snapshot")
-        yield [first, second]
-    if len(sockets) % 2:
-        _refuse(sockets[-1]["fd"], "a socket whose other end is not here", "close it before the snapshot")
+    return [*(sorted(ends, key=lambda end: _access(end["flags"])) for ends in pipes.values()),
+            *(sockets[at:at + 2] for at in range(0, len(sockets), 2))]
+
+
+def _check_pairs(found):
+    for ends in _pairs(found):
+        if ends[0]["kind"] == "pipe":
+            whole = [_access(end["flags"]) for end in ends] == [os.O_RDONLY, os.O_WRONLY]
+            what = "an end of a pipe"
+        else:
+            whole = len(ends) == 2 and _are_connected(ends[0]["fd"], ends[1]["fd"])
+            what = "a socket"
+        if not whole:
+            _refuse(ends[0]["fd"], f"{what} whose other end is not here", "close it before the snapshot")
 
 
 def _are_connected(one, other):
@@ -164,7 +167,7 @@ def capture(without):
         except OSError:  # the directory that was just listed
             continue
         found.append(_look_at(fd, target))
-    list(_pairs(found))
+    _check_pairs(found)
     return found
 
 
@@ -175,7 +178,7 @@ def words(found):
         told.append((b"N", b"", str(one["fd"]).encode(), b""))
         if one["kind"] == "file":
             modes = {os.O_RDONLY: b"r", os.O_WRONLY: b"w", os.O_RDWR: b"rw"}
-            told.append((b"F", modes[one["flags"] & os.O_ACCMODE], os.fsencode(one["path"]), b""))
+            told.append((b"F", modes[_access(one["flags"])], os.fsencode(one["path"]), b""))
     return b"".join(b"\0".join((*word, b"")) for word in told)
 
 
@@ -225,18 +228,13 @@ def make_again(found):
     if not found:
         return
     above = max(one["fd"] for one in found) + 1
-    pairs = {}
     for one in found:
         if one["kind"] == "file":
             _make_file(one, above)
         elif one["kind"] == "eventfd":
             _place(_high(os.eventfd(one["count"]), above), one)
-        elif one["kind"] == "pipe":
-            pairs.setdefault(one["id"], []).append(one)
-    sockets = [one for one in found if one["kind"] == "pair"]
-    ends = [sorted(both, key=lambda end: end["flags"] & os.O_ACCMODE) for both in pairs.values()]
-    for both in ends + [list(both) for both in zip(sockets[::2], sockets[1::2])]:
-        _make_pair(both, above)
+    for ends in _pairs(found):
+        _make_pair(ends, above)
     for one in found:
         if one["kind"] == "epoll":
             _make_epoll(one, above)

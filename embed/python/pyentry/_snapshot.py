@@ -51,8 +51,9 @@ def _call(where):
 def _refuse_threads():
     """Live threads are not copied; an executor that has nothing to do can start its own anew."""
     frames = sys._current_frames()
+    harmless = _restored.idle_workers() | {threading.current_thread()}
     for thread in threading.enumerate():
-        if thread is threading.current_thread() or thread in _restored.idle_workers():
+        if thread in harmless:
             continue
         stack = "".join(traceback.format_stack(frames[thread.ident])) if thread.ident in frames else ""
         raise _descriptors.Refused(f"the thread {thread.name!r} runs: stop it before the snapshot, or start it in a "
