@@ -1,5 +1,7 @@
 #include "launcher/crc32.h"
 
+#include "launcher/cpuid.h"
+
 #include <stdbool.h>
 #include <string.h>
 #if defined __x86_64__
@@ -87,7 +89,11 @@ __attribute__((target("pclmul,sse2"))) static uint32_t by_folding(uint32_t crc, 
 
 static bool can_fold(void)
 {
-    return __builtin_cpu_supports("pclmul");
+    /* Not __builtin_cpu_supports: that asks the processor eight things before main, in every process. */
+    enum { PCLMUL = 1 << 1 };
+    uint32_t words[PYE_CPUID_WORDS];
+    pye_cpuid(0x1, 0, words);
+    return words[PYE_ECX] & PCLMUL;
 }
 
 #else

@@ -1,8 +1,9 @@
 #include "launcher/machine.h"
 
+#include "launcher/cpuid.h"
+
 #if PYE_SNAPSHOTS
 
-#include <cpuid.h>
 #include <dlfcn.h>
 #include <link.h>
 #include <string.h>
@@ -74,22 +75,18 @@ static int look_at(struct dl_phdr_info *object, size_t size, void *data)
 
 /* --- the processor --- */
 
-enum { EAX, EBX, ECX, EDX };
-
 /* Of each register the bits that programs look at: what only kernels and hypervisors use may differ. */
 static const struct {
     uint32_t leaf, subleaf;
     int word;
     uint32_t bits;
 } features[] = {
-    {0x1, 0, ECX, 0x7ed83203},        {0x1, 0, EDX, 0x07888111},        {0x7, 0, EBX, 0xfdaf0b39},
-    {0x7, 0, ECX, 0x1a405f62},        {0x7, 0, EDX, 0x03c0413c},        {0x7, 1, EAX, 0x00600ff7},
-    {0xd, 1, EAX, 0x00000007},        {0x80000001, 0, ECX, 0x00210961}, {0x80000001, 0, EDX, 0xe8000800},
+    {0x1, 0, PYE_ECX, 0x7ed83203},        {0x1, 0, PYE_EDX, 0x07888111},        {0x7, 0, PYE_EBX, 0xfdaf0b39},
+    {0x7, 0, PYE_ECX, 0x1a405f62},        {0x7, 0, PYE_EDX, 0x03c0413c},        {0x7, 1, PYE_EAX, 0x00600ff7},
+    {0xd, 1, PYE_EAX, 0x00000007},        {0x80000001, 0, PYE_ECX, 0x00210961}, {0x80000001, 0, PYE_EDX, 0xe8000800},
 };
 
 enum { FEATURES = sizeof features / sizeof *features, OSXSAVE = 1 << 27 };
-
-#define EXTENDED 0x80000000
 
 _Static_assert(FEATURES + 1 <= PYE_CPU_WORDS, "the last is for the registers that the kernel saves");
 
@@ -102,16 +99,9 @@ static uint32_t saved_registers(void)
 
 static void find_cpu(uint32_t cpu[PYE_CPU_WORDS])
 {
-    uint32_t words[4] = {0}, leaf = 0, subleaf = 0;
-    uint32_t most = __get_cpuid_max(0, NULL), most_extended = __get_cpuid_max(EXTENDED, NULL);
-    for (size_t i = 0; i < FEATURES; i++) { /* one look per leaf: in a virtual machine each costs microseconds */
-        if (i == 0 || leaf != features[i].leaf || subleaf != features[i].subleaf) {
-            leaf = features[i].leaf;
-            subleaf = features[i].subleaf;
-            memset(words, 0, sizeof words);
-            if (leaf <= (leaf & EXTENDED ? most_extended : most))
-                __cpuid_count(leaf, subleaf, words[EAX], words[EBX], words[ECX], words[EDX]);
-        }
+    uint32_t words[PYE_CPUID_WORDS];
+    for (size_t i = 0; i < FEATURES; i++) {
+        pye_cpuid(features[i].leaf, features[i].subleaf, words);
         cpu[i] = words[features[i].word] & features[i].bits;
     }
     if (cpu[0] & OSXSAVE)
