@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 /* faulthandler keeps a descriptor for each signal that is registered with it. This one is never sent: its handler is only
- * called, and what the program does with the signal stays. */
-#define DUMP_SIGNAL SIGRTMAX
+ * called, and what the program does with the signal stays. The last but one: valgrind keeps the last for itself. */
+#define DUMP_SIGNAL (SIGRTMAX - 1)
 
 static struct sigaction dump; /* faulthandler's handler of it */
 

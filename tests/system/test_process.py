@@ -320,3 +320,10 @@ def test_process_name_and_arguments_of_the_kernel():
     with Child(*command) as child:
         assert child.wait() == 0
         assert child.out.all().decode().splitlines() == [str(child.pid), str([*command, ""])]
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_below_valgrind():
+    """valgrind, which counts instructions and finds leaks, keeps the last signal for itself."""
+    done = run(["valgrind", "-q", "--tool=none", PYENTRY, "-c", "print('told')"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"told\n", b"")
