@@ -17,8 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* faulthandler keeps a descriptor for each signal that is registered with it. This one is never sent: its handler is only
- * called, and what the program does with the signal stays. The last but one: valgrind keeps the last for itself. */
+/* faulthandler keeps a descriptor for each signal that is registered with it. This one is never sent. The last but one:
+ * valgrind keeps the last for itself. */
 #define DUMP_SIGNAL (SIGRTMAX - 1)
 
 static struct sigaction dump; /* faulthandler's handler of it */
@@ -128,18 +128,23 @@ void pye_capture_dump(void)
         dump.sa_handler(DUMP_SIGNAL);
 }
 
-int pye_capture_install(void)
+int pye_capture_register(int number, int descriptor, struct sigaction *handler)
 {
     struct sigaction before;
-    PyObject *faulthandler = dump.sa_handler == NULL ? PyImport_ImportModule("faulthandler") : NULL;
+    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
     if (faulthandler == NULL)
-        return dump.sa_handler == NULL ? -1 : 0;
-    sigaction(DUMP_SIGNAL, NULL, &before);
-    PyObject *result = PyObject_CallMethod(faulthandler, "register", "iiOO", DUMP_SIGNAL, STDERR_FILENO, Py_True, Py_False);
-    Py_DECREF(faulthandler);
-    if (result == NULL)
         return -1;
-    Py_DECREF(result);
-    sigaction(DUMP_SIGNAL, &before, &dump);
+    sigaction(number, NULL, &before);
+    PyObject *none = PyObject_CallMethod(faulthandler, "register", "iiOO", number, descriptor, Py_True, Py_False);
+    Py_DECREF(faulthandler);
+    if (none == NULL)
+        return -1;
+    Py_DECREF(none);
+    sigaction(number, &before, handler);
     return 0;
+}
+
+int pye_capture_install(void)
+{
+    return dump.sa_handler != NULL ? 0 : pye_capture_register(DUMP_SIGNAL, STDERR_FILENO, &dump);
 }

@@ -7,6 +7,7 @@
 
 #include "launcher/log.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -32,6 +33,10 @@ void pye_capture_say(const char *text, size_t length, enum pye_severity severity
 
 /* What is left where there is no descriptor: the tracebacks of all threads, as text, straight to stderr. */
 void pye_capture_dump(void);
+
+/* Makes handler one of faulthandler's, which writes all threads' tracebacks to descriptor. It is for us to call: what the
+ * program does with the signal stays. 0, or -1 with a Python exception. Not async-signal-safe. */
+int pye_capture_register(int number, int descriptor, struct sigaction *handler);
 
 /* Prepares the dump. 0, or -1 with a Python exception. Not async-signal-safe. */
 int pye_capture_install(void);

@@ -1,7 +1,5 @@
 #include "embed/report.h"
 
-#include <Python.h>
-
 #include "embed/capture.h"
 #include "embed/embed.h"
 #include "launcher/json.h"
@@ -107,24 +105,14 @@ void pye_report_after_fork(void)
 
 int pye_report_install(int64_t after, bool supervised)
 {
-    struct sigaction before;
     report.supervised = supervised;
     if (after == 0)
         return 0;
     if (pye_capture_install() < 0)
         return -1;
     report.descriptor = pye_capture_number(PYE_CAPTURE_REPORT);
-    sigaction(PYE_REPORT_SIGNAL, NULL, &before);
-    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
-    if (faulthandler == NULL)
+    if (pye_capture_register(PYE_REPORT_SIGNAL, report.descriptor, &report.dump) < 0)
         return -1;
-    PyObject *result = PyObject_CallMethod(faulthandler, "register", "iiOO", PYE_REPORT_SIGNAL, report.descriptor,
-                                           Py_True, Py_False);
-    Py_DECREF(faulthandler);
-    if (result == NULL)
-        return -1;
-    Py_DECREF(result);
-    sigaction(PYE_REPORT_SIGNAL, &before, &report.dump); /* it is called by us, not by the signal */
     report.after = after;
     return 0;
 }
