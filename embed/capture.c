@@ -65,15 +65,14 @@ static char *get_line(void)
 
 void pye_capture_say(const char *text, size_t length, enum pye_severity severity)
 {
-    struct pye_log_entry entry = {.severity = severity, .text = text, .length = length};
+    struct pye_log_entry entry = {.severity = severity, .mid_line = pye_stdio_is_mid_line(), .text = text,
+                                  .length = length};
     char *line = pye_log_is_json() ? get_line() : NULL;
     if (line == NULL) {
         write_block(text, length);
         return;
     }
-    size_t start = pye_stdio_is_mid_line() ? 1 : 0;
-    line[0] = '\n';
-    write_block(line, start + pye_log_make(line + start, PYE_LOG_ENTRY_BYTES - 1, &entry));
+    write_block(line, pye_log_make(line, PYE_LOG_ENTRY_BYTES, &entry));
     munmap(line, PYE_LOG_ENTRY_BYTES);
 }
 

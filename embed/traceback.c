@@ -56,12 +56,10 @@ static int make_entry(size_t from)
     PyObject *utf8 = in_utf8(pye_stdio_held_text() + from, pye_stdio_held() - from);
     char *line = PyMem_RawMalloc(PYE_LOG_ENTRY_BYTES);
     if (utf8 != NULL && line != NULL) {
-        struct pye_log_entry entry = {.severity = PYE_ERROR, .exception = true, .text = PyBytes_AS_STRING(utf8),
-                                      .length = (size_t)PyBytes_GET_SIZE(utf8)};
-        size_t start = from == 0 && pye_stdio_is_mid_line() ? 1 : 0;
-        line[0] = '\n';
-        size_t length = start + pye_log_make(line + start, PYE_LOG_ENTRY_BYTES - 1, &entry);
-        result = pye_stdio_replace_held(from, line, length);
+        struct pye_log_entry entry = {.severity = PYE_ERROR, .exception = true,
+                                      .mid_line = from == 0 && pye_stdio_is_mid_line(),
+                                      .text = PyBytes_AS_STRING(utf8), .length = (size_t)PyBytes_GET_SIZE(utf8)};
+        result = pye_stdio_replace_held(from, line, pye_log_make(line, PYE_LOG_ENTRY_BYTES, &entry));
     }
     PyMem_RawFree(line);
     Py_XDECREF(utf8);

@@ -88,6 +88,7 @@ size_t pye_log_make(char *out, size_t room, const struct pye_log_entry *entry)
     size_t length = entry->length;
     if (length > 0 && entry->text[length - 1] == '\n')
         length--;
+    pye_json_raw(&json, entry->mid_line ? "\n" : "");
     pye_json_raw(&json, "{\"severity\":\"");
     pye_json_raw(&json, severities[entry->severity]);
     pye_json_raw(&json, "\"");

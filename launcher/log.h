@@ -22,6 +22,7 @@ enum {
 struct pye_log_entry {
     enum pye_severity severity;
     bool exception; /* an uncaught one, with its traceback: for Error Reporting */
+    bool mid_line;  /* what stands before it has no newline yet: that comes first */
     const char *text;
     size_t length; /* the newline at its end is left out */
 };
