@@ -258,13 +258,20 @@ static void put_in_charge(bool ours)
         stop_timer();
 }
 
-static PyObject *set_signal(PyObject *module, PyObject *const *args, Py_ssize_t count)
+/* *before is the mask to go back to. */
+static void block_sigterm(sigset_t *before)
 {
-    sigset_t blocked, before;
-    (void)module;
+    sigset_t blocked;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &blocked, &before); /* until our part is in front again */
+    pthread_sigmask(SIG_BLOCK, &blocked, before);
+}
+
+static PyObject *set_signal(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    sigset_t before;
+    (void)module;
+    block_sigterm(&before); /* until our part is in front again */
     PyObject *old = PyObject_Vectorcall(python_signal, args, (size_t)count, NULL);
     if (old != NULL) {
         long number = PyLong_AsLong(args[0]); /* python_signal has taken it */
@@ -396,10 +403,8 @@ int pye_sigterm_closing(void)
     if (!state.in_charge)
         return 0;
     stop_timer();
-    sigset_t blocked, before;
-    sigemptyset(&blocked);
-    sigaddset(&blocked, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    sigset_t before;
+    block_sigterm(&before);
     /* The default, so that CPython's own clean-up has nothing to take back. */
     int result = pye_sigterm_default();
     if (result == 0)
