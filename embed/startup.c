@@ -16,8 +16,8 @@
 
 static struct {
     struct pye_settings settings;
-    PyObject *finder; /* the module _pyentry; nobody has asked for it, so it is not in sys.modules */
-    bool installed, over;
+    PyObject *finder; /* the module _pyentry until install; nobody has asked for it, so it is not in sys.modules */
+    bool over;
 } startup;
 
 /* --- the garbage collector --- */
@@ -125,10 +125,18 @@ static int keep_reports_off(void)
     return was == NULL ? -1 : 0;
 }
 
+static int remove_finder(void)
+{
+    PyObject *path = PySys_GetObject("meta_path");
+    PyObject *result = path == NULL ? NULL : PyObject_CallMethod(path, "remove", "O", startup.finder);
+    Py_XDECREF(result);
+    Py_CLEAR(startup.finder);
+    return result == NULL ? -1 : 0;
+}
+
 static int install(void)
 {
-    startup.installed = true;
-    if (resume_collector() < 0)
+    if (remove_finder() < 0 || resume_collector() < 0)
         return -1;
     if (pye_stdio_install() < 0 || pye_print_install() < 0 || pye_traceback_install() < 0)
         return -1;
@@ -147,15 +155,6 @@ static int install(void)
 
 /* --- when --- */
 
-static int remove_finder(void)
-{
-    PyObject *path = PySys_GetObject("meta_path");
-    PyObject *result = path == NULL ? NULL : PyObject_CallMethod(path, "remove", "O", startup.finder);
-    Py_XDECREF(result);
-    Py_CLEAR(startup.finder);
-    return result == NULL ? -1 : 0;
-}
-
 static bool is_named(PyObject *name, const char *wanted)
 {
     return PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, wanted) == 0;
@@ -167,7 +166,7 @@ PyObject *pye_startup_find_spec(PyObject *module, PyObject *const *args, Py_ssiz
     bool site = count > 0 && is_named(args[0], "site");
     /* With -W, warnings comes first, and may have something to say about it. */
     if (site || (count > 0 && is_named(args[0], "warnings"))) {
-        if (remove_finder() < 0 || install() < 0 || (site && pye_lazy_import("warnings") < 0))
+        if (install() < 0 || (site && pye_lazy_import("warnings") < 0))
             return NULL;
     }
     Py_RETURN_NONE;
@@ -184,10 +183,8 @@ int pye_startup_begin(const struct pye_settings *settings)
 
 int pye_startup_finish(void)
 {
-    if (!startup.installed) {
-        if (remove_finder() < 0 || install() < 0 || pye_lazy_import("warnings") < 0)
-            return -1;
-    }
+    if (startup.finder != NULL && (install() < 0 || pye_lazy_import("warnings") < 0))
+        return -1;
     startup.over = true;
     return 0;
 }
