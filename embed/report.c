@@ -2,12 +2,9 @@
 
 #include "embed/capture.h"
 #include "embed/embed.h"
+#include "embed/timer.h"
 #include "launcher/json.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stdbool.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +16,7 @@ static struct {
     struct timespec since;
     struct sigaction dump; /* faulthandler's handler: all threads, to descriptor */
     int descriptor;        /* pye_capture_number's */
-    int timer;             /* the kernel's number: glibc's timer_create may allocate */
+    int timer;
     volatile sig_atomic_t armed;
 } report;
 
@@ -58,7 +55,7 @@ static void make_report(int64_t elapsed)
 
 bool pye_report_take(const siginfo_t *info)
 {
-    if (info->si_code == SI_TIMER && info->si_value.sival_ptr == &report) {
+    if (pye_timer_sent(&report.timer, info)) {
         make_report(milliseconds_since(&report.since));
         return true;
     }
@@ -77,24 +74,19 @@ bool pye_report_is_on(void)
 
 void pye_report_arm(void)
 {
-    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = PYE_REPORT_SIGNAL};
-    struct itimerspec when = {.it_value = {.tv_sec = report.after / 1000}};
-
     if (report.after == 0 || report.armed || report.supervised)
         return;
     report.armed = 1;
     clock_gettime(CLOCK_MONOTONIC, &report.since);
-    event.sigev_value.sival_ptr = &report;
-    when.it_value.tv_nsec = report.after % 1000 * NS_PER_MS;
-    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &report.timer) == 0)
-        syscall(SYS_timer_settime, report.timer, 0, &when, NULL);
+    if (pye_timer_create(&report.timer, PYE_REPORT_SIGNAL))
+        pye_timer_set(report.timer, report.after);
 }
 
 void pye_report_disarm(void)
 {
     /* faulthandler takes its handlers back, and the timer would kill. */
     if (report.armed)
-        syscall(SYS_timer_delete, report.timer);
+        pye_timer_delete(report.timer);
     report.after = 0;
 }
 

@@ -5,6 +5,7 @@
 #include "embed/embed.h"
 #include "embed/replace.h"
 #include "embed/report.h"
+#include "embed/timer.h"
 #include "launcher/descendants.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { KICK_MS = 20, KICKS = 7, FRESH_KICKS = 4, CLOSING_MS = 1000 };
@@ -30,7 +30,7 @@ static struct {
     volatile sig_atomic_t timing;       /* timer is running */
     volatile sig_atomic_t kicks;        /* how often it has, for the SIGTERM that is due */
     bool passed_on;                     /* the children know */
-    int timer;                          /* the kernel's number: glibc's timer_create may allocate */
+    int timer;
 } state;
 
 static PyObject *python_signal; /* the _signal.signal that was replaced */
@@ -92,16 +92,13 @@ static void on_guarded(int number, siginfo_t *info, void *context)
     pye_sigterm_end();
 }
 
-/* Sends SIGTERM to this process from a timer, which its handler knows by from_timer. Async-signal-safe. */
-static void start_timer(long milliseconds)
+/* Sends SIGTERM to this process from a timer. Async-signal-safe. */
+static void start_timer(int64_t milliseconds)
 {
-    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM};
-    struct itimerspec when = {{.tv_sec = 0}, {milliseconds / 1000, milliseconds % 1000 * 1000 * 1000}};
-    event.sigev_value.sival_ptr = &state;
-    if (!state.timing && syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &state.timer) < 0)
+    if (!state.timing && !pye_timer_create(&state.timer, SIGTERM))
         return;
     state.timing = 1;
-    syscall(SYS_timer_settime, state.timer, 0, &when, NULL);
+    pye_timer_set(state.timer, milliseconds);
 }
 
 static void stop_timer(void)
@@ -110,12 +107,7 @@ static void stop_timer(void)
     bool timing = state.timing;
     state.timing = 0;
     if (timing)
-        syscall(SYS_timer_delete, timer);
-}
-
-static bool from_timer(const siginfo_t *info)
-{
-    return info->si_code == SI_TIMER && info->si_value.sival_ptr == &state;
+        pye_timer_delete(timer);
 }
 
 /* The interpreter is being taken down: finalizers still flush files, and may take a moment for it. */
@@ -123,7 +115,7 @@ static void on_closing(int number, siginfo_t *info, void *context)
 {
     (void)number;
     (void)context;
-    if (from_timer(info))
+    if (pye_timer_sent(&state.timer, info))
         pye_sigterm_end();
     if (state.due && state.timing)
         return;
@@ -155,7 +147,7 @@ static void go_on(int number, siginfo_t *info, void *context)
 static void kick(void)
 {
     if (state.due && state.kicks < KICKS)
-        start_timer((long)KICK_MS << state.kicks++);
+        start_timer((int64_t)KICK_MS << state.kicks++);
 }
 
 /* The stop report is not asked of the program. */
@@ -178,7 +170,7 @@ static void arm_report(void)
 static void on_sigterm(int number, siginfo_t *info, void *context)
 {
     int saved = errno;
-    if (from_timer(info)) {
+    if (pye_timer_sent(&state.timer, info)) {
         kick();
         if (state.due)
             go_on(number, info, context);
