@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { USAGE_STATUS = 2, CLOUD_RUN_GRACE_MS = 10000, LONGEST_VALUE = 60, MOST_NAMES = 8 };
+enum { CLOUD_RUN_GRACE_MS = 10000, LONGEST_VALUE = 60, MOST_NAMES = 8 };
 
 const char *const pye_stream_names[3] = {"stdin", "stdout", "stderr"};
 
@@ -252,7 +252,7 @@ int pye_info(int argc, char **argv, struct pye_options *options)
     bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
     if (argc > 1 && !json) {
         pye_log("--info takes --json or nothing behind it, not '%s'", argv[argc - 1]);
-        return USAGE_STATUS;
+        return PYE_STATUS_USAGE;
     }
     pye_options_take_environment(options);
     info.options = options;

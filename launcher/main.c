@@ -14,8 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { USAGE_STATUS = 2 };
-
 static int show_version(void)
 {
     printf("Python %s (pyentry %s)\n", pye_python_version(), PACKAGE_VERSION);
@@ -31,7 +29,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     switch (pye_options_read(&options, &argc, argv)) {
     case PYE_USAGE_ERROR:
-        return USAGE_STATUS;
+        return PYE_STATUS_USAGE;
     case PYE_SHOW_VERSION:
         return show_version();
     case PYE_HEALTHCHECK:

@@ -21,6 +21,8 @@ enum pye_action {
     PYE_USAGE_ERROR
 };
 
+enum { PYE_STATUS_USAGE = 2 }; /* python's, of a wrong command line */
+
 struct pye_options {
     enum pye_init init;
     int64_t stop_timeout; /* milliseconds after SIGTERM; 0: never */

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-enum { USAGE_STATUS = 2 };
-
 #if PYE_SNAPSHOTS
 
 #include "launcher/arena.h"
@@ -304,7 +302,7 @@ int pye_snapshot(int argc, char **argv, const struct pye_options *options)
     struct request request;
     const struct pye_arena *arena = pye_arena_here();
     char **whole = whole_command_line(argc, argv);
-    int status = USAGE_STATUS;
+    int status = PYE_STATUS_USAGE;
     if (whole != NULL && parse(&request, &argc, argv)) {
         if (arena != NULL)
             status = take(argc, argv, options, &request, arena);
