@@ -1,5 +1,7 @@
 #include "launcher/options.h"
 
+#include "launcher/platform.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -84,12 +86,17 @@ static const char *variable_of(const struct option *option)
     return variable;
 }
 
+static bool same(const char *text, size_t length, const char *name)
+{
+    return strlen(name) == length && strncmp(text, name, length) == 0;
+}
+
 /* The place of text among "auto|never" is the value of the enum. */
 static bool parse_choice(const char *text, const char *choices, int *place)
 {
     for (int index = 0;; index++) {
         size_t length = strcspn(choices, "|");
-        if (strlen(text) == length && strncmp(text, choices, length) == 0) {
+        if (same(choices, length, text)) {
             *place = index;
             return true;
         }
@@ -169,11 +176,6 @@ static bool refuse(const struct option *option, const char *value, bool from_com
     pye_log("%s%s='%s' is not valid: it takes %s", from_command_line ? "--" : "",
             from_command_line ? option->name : variable_of(option), value, takes(option, value));
     return false;
-}
-
-static bool same(const char *text, size_t length, const char *name)
-{
-    return strlen(name) == length && strncmp(text, name, length) == 0;
 }
 
 static const struct option *find(const char *name, size_t length)
@@ -310,8 +312,7 @@ static bool refuse_misplaced(int argc, char **argv, int first)
 /* An empty variable counts as unset, as python's own variables do. */
 static const char *value_of(const struct option *option)
 {
-    const char *value = getenv(variable_of(option));
-    return value == NULL || *value == '\0' ? NULL : value;
+    return pye_platform_variable(variable_of(option));
 }
 
 static bool read_environment(struct pye_options *options)
