@@ -508,7 +508,7 @@ void pye_sigterm_pass_on(void)
         break;
     }
     size_t count;
-    pid_t *children = pye_children(getpid(), &count);
+    pid_t *children = pye_children(&count);
     for (size_t i = 0; i < count; i++)
         kill(children[i], SIGTERM);
     free(children);

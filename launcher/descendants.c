@@ -156,10 +156,10 @@ static struct table read_others(void)
     return table;
 }
 
-pid_t *pye_children(pid_t parent, size_t *count)
+pid_t *pye_children(size_t *count)
 {
     struct table table = read_others();
-    mark_children(&table, parent);
+    mark_children(&table, getpid());
     return take_marked(&table, count);
 }
 
@@ -172,7 +172,7 @@ void pye_children_note(void)
     /* A look, nothing is reaped; it fails where there is no child. */
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
         return;
-    noted.pid = pye_children(getpid(), &noted.count);
+    noted.pid = pye_children(&noted.count);
 }
 
 size_t pye_children_noted(void)
@@ -180,10 +180,10 @@ size_t pye_children_noted(void)
     return noted.count;
 }
 
-pid_t *pye_descendants(pid_t ancestor, size_t *count)
+pid_t *pye_descendants(size_t *count)
 {
     struct table table = read_others();
-    bool more = mark_children(&table, ancestor);
+    bool more = mark_children(&table, getpid());
     while (more) { /* a generation a turn, or more */
         more = false;
         for (size_t i = 0; i < table.count; i++) {

@@ -1,4 +1,4 @@
-/* Who is below a process, read from /proc.
+/* Who is below this process, read from /proc.
  *
  * /proc/PID/task/TID/children is not on every kernel, so the ppid fields of all processes are read. */
 #ifndef PYE_DESCENDANTS_H
@@ -16,15 +16,15 @@ void pye_children_note(void);
 /* How many were noted. */
 size_t pye_children_noted(void);
 
-/* The direct children of parent; the caller frees the list. *count is 0 where /proc cannot be read.
+/* The direct children; the caller frees the list. *count is 0 where /proc cannot be read.
  * Zombies are left out: nobody is at home. */
-pid_t *pye_children(pid_t parent, size_t *count);
+pid_t *pye_children(size_t *count);
 
 /* Whether there is a /proc, and of our PID namespace: another's numbers strangers. */
 bool pye_proc_is_ours(void);
 
-/* Likewise everybody below ancestor, at any depth. */
-pid_t *pye_descendants(pid_t ancestor, size_t *count);
+/* Likewise everybody below this process, at any depth. */
+pid_t *pye_descendants(size_t *count);
 
 /* Whether the process has a handler for the signal, and its main thread does not block it; false where that cannot be
  * seen. */

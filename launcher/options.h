@@ -21,7 +21,7 @@ enum pye_action {
     PYE_USAGE_ERROR
 };
 
-enum { PYE_STATUS_USAGE = 2 }; /* python's, of a wrong command line */
+enum { PYE_STATUS_USAGE = 2 }; /* a wrong command line, as python has it */
 
 struct pye_options {
     enum pye_init init;

@@ -32,7 +32,7 @@ static bool somebody_is_left(const struct round *round)
     if (pid < 0 || is_for_all(round))
         return pid == 0;
     size_t count;
-    free(pye_descendants(getpid(), &count));
+    free(pye_descendants(&count));
     return count > 0;
 }
 
@@ -43,7 +43,7 @@ static void send_below(const struct round *round, int number)
         return;
     }
     size_t count;
-    pid_t *below = pye_descendants(getpid(), &count);
+    pid_t *below = pye_descendants(&count);
     for (size_t i = 0; i < count; i++)
         kill(below[i], number);
     free(below);
