@@ -158,7 +158,6 @@ int pye_cpus_install(int option)
 
 int pye_cpus_resume(int option)
 {
-    cpus.chosen.value = PYE_NO_LIMIT;
     cpus.quota.value = PYE_NO_LIMIT;
     choose(option);
     return tell_libraries();
