@@ -2,6 +2,7 @@
 
 #include "embed/capture.h"
 
+#include "embed/channel.h"
 #include "embed/stdio.h"
 
 #include <Python.h>
@@ -23,7 +24,7 @@
 
 static struct sigaction dump; /* faulthandler's handler of it */
 
-enum { HIGHEST_DESCRIPTOR = 65535, PATIENCE_MS = 1000 };
+enum { HIGHEST_DESCRIPTOR = 65535 };
 
 /* Whether a pipe has room for all of it. A page that is filled in part counts as full, hence the half. */
 static bool fits(size_t length)
@@ -44,7 +45,7 @@ static void write_block(const char *text, size_t length)
 {
     struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
     while (length > 0) {
-        if (poll(&ready, 1, PATIENCE_MS) <= 0)
+        if (poll(&ready, 1, PYE_STALLED_MS) <= 0)
             return;
         ssize_t written = write(STDERR_FILENO, text, fits(length) ? length : first_piece(length));
         if (written < 0 && errno == EINTR)
