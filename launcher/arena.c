@@ -22,10 +22,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-
 #define PAGE_DOWN(address) ((address) & ~(uint64_t)(PYE_IMAGE_PAGE - 1))
 #define PAGE_UP(address) PAGE_DOWN((address) + PYE_IMAGE_PAGE - 1)
 

@@ -16,10 +16,6 @@
 #include <sys/syscall.h>
 #endif
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-
 /* Without a canary and without a call into a library: neither is there any more. */
 #define BARE __attribute__((no_stack_protector, noinline))
 #define PART_OF_BARE static inline __attribute__((always_inline))

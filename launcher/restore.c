@@ -21,10 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-
 #define LEAST_ADDRESS 0x10000 /* where the kernel gives memory to nobody */
 #define NO_ROOM "there is no room for its memory (a limit on address space: ulimit -v)"
 #define TRIES "PYENTRY_RESTORE_TRIES"
