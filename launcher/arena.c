@@ -22,9 +22,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PAGE_DOWN(address) ((address) & ~(uint64_t)(PYE_IMAGE_PAGE - 1))
-#define PAGE_UP(address) PAGE_DOWN((address) + PYE_IMAGE_PAGE - 1)
-
 /* Where an arena may begin. */
 #define ARENA_LOWEST 0x080000000000
 #define ARENA_HIGHEST 0x540000000000 /* above begin position-independent programs */
@@ -92,7 +89,7 @@ static void choose(struct pye_arena *arena, uint64_t random)
     struct rlimit limit = {.rlim_cur = LEAST_STACK};
     uint64_t stack = LEAST_STACK;
     if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur > LEAST_STACK)
-        stack = limit.rlim_cur < MOST_STACK ? PAGE_UP(limit.rlim_cur) : MOST_STACK;
+        stack = limit.rlim_cur < MOST_STACK ? PYE_PAGE_UP(limit.rlim_cur) : MOST_STACK;
     arena->start = ARENA_LOWEST + random % ((ARENA_HIGHEST - ARENA_LOWEST) / ARENA_ALIGNMENT) * ARENA_ALIGNMENT;
     arena->end = arena->start + ARENA_BYTES;
     arena->stack_start = arena->end + STACK_DISTANCE;
@@ -142,18 +139,20 @@ static void add_segment(struct program *program, const ElfW(Phdr) *segment, uint
 {
     uint64_t start = base + segment->p_vaddr, file_end = start + segment->p_filesz, end = start + segment->p_memsz;
     struct pye_step step = {.kind = PYE_STEP_MAP, .protection = protection_of(segment), .fd = fd,
-                            .flags = MAP_PRIVATE | MAP_FIXED, .start = PAGE_DOWN(start),
-                            .bytes = PAGE_UP(file_end) - PAGE_DOWN(start), .offset = PAGE_DOWN(segment->p_offset)};
+                            .flags = MAP_PRIVATE | MAP_FIXED, .start = PYE_PAGE_DOWN(start),
+                            .bytes = PYE_PAGE_UP(file_end) - PYE_PAGE_DOWN(start),
+                            .offset = PYE_PAGE_DOWN(segment->p_offset)};
     add_step(program, &step);
     if (end <= file_end)
         return;
-    if (PAGE_UP(file_end) > file_end)
+    if (PYE_PAGE_UP(file_end) > file_end)
         add_step(program, &(struct pye_step){.kind = PYE_STEP_WIPE, .start = file_end,
-                                             .bytes = PAGE_UP(file_end) - file_end});
-    if (PAGE_UP(end) > PAGE_UP(file_end))
+                                             .bytes = PYE_PAGE_UP(file_end) - file_end});
+    if (PYE_PAGE_UP(end) > PYE_PAGE_UP(file_end))
         add_step(program, &(struct pye_step){.kind = PYE_STEP_MAP, .protection = protection_of(segment), .fd = -1,
                                              .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                                             .start = PAGE_UP(file_end), .bytes = PAGE_UP(end) - PAGE_UP(file_end)});
+                                             .start = PYE_PAGE_UP(file_end),
+                                             .bytes = PYE_PAGE_UP(end) - PYE_PAGE_UP(file_end)});
 }
 
 static const char *loader_path(void)

@@ -30,6 +30,9 @@ enum {
     PYE_CPU_WORDS = 12,
 };
 
+#define PYE_PAGE_DOWN(number) ((number) & ~(uint64_t)(PYE_IMAGE_PAGE - 1))
+#define PYE_PAGE_UP(number) PYE_PAGE_DOWN((number) + PYE_IMAGE_PAGE - 1)
+
 /* What must be the same file at a start: its number is its place in build_id. */
 enum { PYE_PART_PYENTRY, PYE_PART_LOADER, PYE_PART_LIBC, PYE_PARTS };
 

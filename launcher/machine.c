@@ -165,8 +165,8 @@ static uint64_t find_segments(uint32_t flags, uint64_t *start, uint64_t *end)
         if (segment->p_vaddr + segment->p_memsz > *end)
             *end = segment->p_vaddr + segment->p_memsz;
     }
-    *start = (*start + bias) & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
-    *end = (*end + bias + PYE_IMAGE_PAGE - 1) & ~(uint64_t)(PYE_IMAGE_PAGE - 1);
+    *start = PYE_PAGE_DOWN(*start + bias);
+    *end = PYE_PAGE_UP(*end + bias);
     return bias;
 }
 

@@ -261,7 +261,7 @@ static struct luggage *pack(int argc, char **argv, const struct pye_options *opt
     size_t steps = restore.image.header.runs + restore.image.header.areas + STEPS_FOR_GAPS;
     size_t head = sizeof(struct luggage) + steps * sizeof(struct pye_step);
     size_t list = (variables + 1) * sizeof(char *);
-    *bytes = (head + list + text + PYE_IMAGE_PAGE - 1) / PYE_IMAGE_PAGE * PYE_IMAGE_PAGE;
+    *bytes = PYE_PAGE_UP(head + list + text);
     struct luggage *luggage = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (luggage == MAP_FAILED) {
         because(strerror(errno));

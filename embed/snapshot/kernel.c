@@ -94,7 +94,7 @@ static void renew_actions(uint64_t *ignored)
 /* The image was made without the kernel's clocks: they are at another address in each process. */
 static void renew_clocks(const struct pye_start *start)
 {
-    uintptr_t page = PYE_IMAGE_PAGE, first = (uintptr_t)kernel.loader_data & ~(page - 1);
+    uintptr_t first = PYE_PAGE_DOWN((uintptr_t)kernel.loader_data);
     size_t bytes = (uintptr_t)kernel.loader_data + kernel.loader_bytes - first;
     void *pages = (void *)first; /* NOLINT(performance-no-int-to-ptr): the loader's */
     if (kernel.loader_data == NULL || start->clocks == 0 || mprotect(pages, bytes, PROT_READ | PROT_WRITE) < 0)

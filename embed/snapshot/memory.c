@@ -237,7 +237,7 @@ static void place_pages(struct writer *writer)
 {
     struct pye_image_header *header = &writer->header;
     uint64_t offset = sizeof *header + pye_image_tables_bytes(header);
-    offset = (offset + PYE_IMAGE_PAGE - 1) / PYE_IMAGE_PAGE * PYE_IMAGE_PAGE;
+    offset = PYE_PAGE_UP(offset);
     header->data_offset = offset;
     for (uint32_t i = 0; i < header->runs; i++) {
         writer->runs[i].offset = offset;
@@ -271,7 +271,7 @@ static bool begin_header(struct writer *writer, uint64_t stack_pointer)
     header->arena_end = taking->stack_end;
     header->thread_pointer = (uint64_t)__builtin_thread_pointer();
     header->stack_pointer = stack_pointer;
-    writer->stack_page = stack_pointer / PYE_IMAGE_PAGE * PYE_IMAGE_PAGE;
+    writer->stack_page = PYE_PAGE_DOWN(stack_pointer);
     header->entry = (uint64_t)pye_resume;
     pye_machine_program(&header->program_start, &header->program_end);
     errno = ENOEXEC;
