@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -77,9 +76,9 @@ static void add_known(struct addresses *list, const struct pye_url *url)
         size_t size = abstract ? offsetof(struct sockaddr_un, sun_path) + length : sizeof(struct sockaddr_un);
         struct sockaddr_un *local = &add(list, AF_UNIX, (socklen_t)size)->local;
         memcpy(local->sun_path + abstract, url->host + abstract, length - abstract);
-    } else if (strcasecmp(url->host, "localhost") == 0) {
+    } else if (strcmp(url->host, "localhost") == 0) {
         add_v4(list, (struct in_addr){htonl(INADDR_LOOPBACK)}, url->port);
-        add_v6(list, in6addr_loopback, url->port);
+        add_v6(list, (struct in6_addr)IN6ADDR_LOOPBACK_INIT, url->port);
     } else if (inet_pton(AF_INET, url->host, &v4) == 1) {
         add_v4(list, v4, url->port);
     } else if (inet_pton(AF_INET6, url->host, &v6) == 1) {

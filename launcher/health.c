@@ -36,23 +36,33 @@ struct check {
     char why[WHY_BYTES];
 };
 
+/* What does not fit is left out. snprintf would do, and take 200 KB of the C library into memory. */
+static size_t join(char *out, size_t room, const char *const *texts)
+{
+    size_t length = 0;
+    for (; *texts != NULL; texts++) {
+        for (const char *byte = *texts; *byte != '\0' && length < room - 1; byte++)
+            out[length++] = *byte;
+    }
+    out[length] = '\0';
+    return length;
+}
+
 /* --- the conversation --- */
 
 static bool send_request(struct check *check, int fd)
 {
     char request[PYE_TARGET_BYTES + PYE_HOST_BYTES + 256];
-    const struct pye_url *url = &check->parsed;
-    int length = snprintf(request, sizeof request,
-                          "GET %s HTTP/1.1\r\n"
-                          "Host: %s\r\n"
-                          "User-Agent: pyentry-healthcheck/" PACKAGE_VERSION "\r\n"
-                          "Accept: */*\r\n"
-                          "Connection: close\r\n\r\n",
-                          url->target, url->authority);
-    for (ssize_t sent = 0; sent < length;) {
-        ssize_t more = send(fd, request + sent, (size_t)(length - sent), 0);
+    size_t length = join(request, sizeof request, (const char *const[]){
+        "GET ", check->parsed.target, " HTTP/1.1\r\n"
+        "Host: ", check->parsed.authority, "\r\n"
+        "User-Agent: pyentry-healthcheck/" PACKAGE_VERSION "\r\n"
+        "Accept: */*\r\n"
+        "Connection: close\r\n\r\n", NULL});
+    for (size_t sent = 0; sent < length;) {
+        ssize_t more = send(fd, request + sent, length - sent, 0);
         if (more >= 0)
-            sent += more;
+            sent += (size_t)more;
         else if (errno == EPIPE || errno == ECONNRESET)
             return true; /* it may have answered before it hung up */
         else if (errno != EINTR && (errno != EAGAIN || !pye_ready(fd, POLLOUT, check->patience.deadline))) {
@@ -169,15 +179,17 @@ static bool is_healthy(struct check *check)
 /* A path alone, or nothing, is meant for the server that listens where platforms want it. */
 static bool complete_url(struct check *check, char *out, size_t room)
 {
-    const char *port = getenv("PORT");
-    long number = 8080;
-    if (check->url != NULL && *check->url != '/')
+    const char *port = getenv("PORT"), *path = check->url == NULL ? "/" : check->url;
+    long number;
+    if (*path != '/')
         return true;
-    if (port != NULL && *port != '\0' && !pye_parse_number(port, 1, 65535, &number)) {
+    if (port == NULL || *port == '\0')
+        port = "8080";
+    if (!pye_parse_number(port, 1, 65535, &number)) {
         pye_log("unhealthy: PORT='%s' is not valid: it takes a number from 1 to 65535", port);
         return false;
     }
-    snprintf(out, room, "http://127.0.0.1:%ld%s", number, check->url == NULL ? "/" : check->url);
+    join(out, room, (const char *const[]){"http://127.0.0.1:", port, path, NULL});
     check->url = out;
     return true;
 }

@@ -2,7 +2,6 @@
 
 #include "launcher/platform.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
@@ -79,10 +78,11 @@ _Static_assert(OPTIONS <= 8 * sizeof((struct pye_options *)NULL)->given, "an opt
 /* --stop-report -> PYENTRY_STOP_REPORT */
 static const char *variable_of(const struct option *option)
 {
-    static char variable[VARIABLE_BYTES];
-    int length = snprintf(variable, sizeof variable, "PYENTRY_%s", option->name);
-    for (int i = 0; i < length; i++)
-        variable[i] = variable[i] == '-' ? '_' : (char)toupper((unsigned char)variable[i]);
+    static char variable[VARIABLE_BYTES] = "PYENTRY_";
+    char *end = variable + sizeof "PYENTRY_" - 1;
+    for (const char *letter = option->name; *letter != '\0' && end < variable + sizeof variable - 1; letter++)
+        *end++ = *letter == '-' ? '_' : (char)(*letter - 'a' + 'A');
+    *end = '\0';
     return variable;
 }
 
@@ -91,11 +91,16 @@ static bool same(const char *text, size_t length, const char *name)
     return strlen(name) == length && strncmp(text, name, length) == 0;
 }
 
+static size_t length_before(const char *text, char end)
+{
+    return (size_t)(strchrnul(text, end) - text);
+}
+
 /* The place of text among "auto|never" is the value of the enum. */
 static bool parse_choice(const char *text, const char *choices, int *place)
 {
     for (int index = 0;; index++) {
-        size_t length = strcspn(choices, "|");
+        size_t length = length_before(choices, '|');
         if (same(choices, length, text)) {
             *place = index;
             return true;
@@ -242,7 +247,7 @@ static enum pye_action take_command_line(struct pye_options *options, int argc, 
     int i = 1;
     for (; i < argc && strncmp(argv[i], "--", 2) == 0 && argv[i][2] != '\0'; i++) {
         const char *name = argv[i] + 2;
-        size_t length = strcspn(name, "=");
+        size_t length = length_before(name, '=');
         const struct command *command = find_command(name, length);
         if (command != NULL) {
             *taken = command->action == PYE_SHOW_HELP ? i - 1 : i; /* python adds its own help */
@@ -275,7 +280,7 @@ static enum pye_action take_command_line(struct pye_options *options, int argc, 
 
 static bool is_ours(const char *name)
 {
-    size_t length = strcspn(name, "=");
+    size_t length = length_before(name, '=');
     const struct command *command = find_command(name, length);
     bool pythons = command != NULL && (command->action == PYE_SHOW_HELP || command->action == PYE_SHOW_VERSION);
     return find(name, length) != NULL || (command != NULL && !pythons);
@@ -301,7 +306,7 @@ static bool refuse_misplaced(int argc, char **argv, int first)
         }
         if (i > first && is_ours(argv[i] + 2)) {
             pye_log("%.*s stands behind python's option %s: pyentry's options come first. See pyentry --help",
-                    (int)strcspn(argv[i], "="), argv[i], argv[first]);
+                    (int)length_before(argv[i], '='), argv[i], argv[first]);
             return true;
         }
         words = strcmp(argv[i], "--check-hash-based-pycs") == 0 ? 2 : 0; /* the only long one that python goes on from */
@@ -352,7 +357,7 @@ static bool take_bundle(void)
     char *text;
     int more;
     while ((more = pye_bundle_option(&at, &text)) > 0) {
-        size_t length = strcspn(text, "=");
+        size_t length = length_before(text, '=');
         const struct option *option = find(text, length);
         if (option != NULL && value_of(option) == NULL)
             setenv(variable_of(option), text + length + (text[length] == '='), 1);

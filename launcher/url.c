@@ -3,12 +3,27 @@
 #include "launcher/values.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/un.h>
 
 enum { HTTP_PORT = 80 };
+
+/* Letters and words are looked for by hand, here and in options.c: strcasecmp and strcspn lie on pages of the C library
+ * that a health check touches for nothing else. */
+static char lower(char letter)
+{
+    return letter >= 'A' && letter <= 'Z' ? (char)(letter - 'A' + 'a') : letter;
+}
+
+/* What follows a prefix in lower case; NULL where the text begins otherwise. */
+static const char *behind(const char *text, const char *prefix)
+{
+    for (; *prefix != '\0'; text++, prefix++) {
+        if (lower(*text) != *prefix)
+            return NULL;
+    }
+    return text;
+}
 
 static bool copy(char *out, size_t room, const char *text, size_t length)
 {
@@ -22,9 +37,9 @@ static bool copy(char *out, size_t room, const char *text, size_t length)
 /* Path and query, up to a fragment. Anything that could end the request's first line is refused. */
 static const char *parse_target(const char *text, struct pye_url *url)
 {
-    size_t length = strcspn(text, "#");
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] <= ' ' || text[i] >= 0x7f)
+    size_t length = 0;
+    for (; text[length] != '\0' && text[length] != '#'; length++) {
+        if (text[length] <= ' ' || text[length] >= 0x7f)
             return "its path holds a character that must be written as %XX";
     }
     bool slash = text[0] == '/';
@@ -47,8 +62,20 @@ static const char *parse_port(const char *text, size_t length, struct pye_url *u
 /* Letters, digits, and what stands between them; the names of containers may hold underscores. */
 static bool is_name(const char *host)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
-    return *host != '\0' && host[strspn(host, allowed)] == '\0';
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-._";
+    for (const char *letter = host; *letter != '\0'; letter++) {
+        if (strchr(allowed, *letter) == NULL)
+            return false;
+    }
+    return *host != '\0';
+}
+
+static size_t authority_length(const char *text)
+{
+    size_t length = 0;
+    while (text[length] != '\0' && strchr("/?#", text[length]) == NULL)
+        length++;
+    return length;
 }
 
 /* host, host:port, [address] or [address]:port, in length bytes; the port stays as it is where none is given. */
@@ -65,6 +92,8 @@ static const char *parse_authority(const char *text, size_t length, struct pye_u
         end = text + length;
     if (!copy(url->host, sizeof url->host, begin, (size_t)(end - begin)))
         return "its host is too long";
+    for (char *letter = url->host; *letter != '\0'; letter++)
+        *letter = lower(*letter);
     if (bracket ? inet_pton(AF_INET6, url->host, &address) != 1 : !is_name(url->host))
         return bracket ? "between [ and ] is no IPv6 address" : "its host is neither a name nor an address";
     const char *rest = end + bracket;
@@ -76,24 +105,20 @@ static const char *parse_authority(const char *text, size_t length, struct pye_u
 
 static const char *parse_http(const char *rest, struct pye_url *url)
 {
-    size_t length = strcspn(rest, "/?#");
+    size_t length = authority_length(rest);
     url->scheme = PYE_HTTP;
     url->port = HTTP_PORT;
     const char *why = parse_authority(rest, length, url);
     if (why != NULL)
         return why;
-    const char *open = *rest == '[' ? "[" : "", *close = *rest == '[' ? "]" : "";
-    size_t room = sizeof url->authority;
-    if (url->port == HTTP_PORT)
-        snprintf(url->authority, room, "%s%s%s", open, url->host, close);
-    else
-        snprintf(url->authority, room, "%s%s%s:%u", open, url->host, close, (unsigned)url->port);
+    size_t shown = url->port == HTTP_PORT ? strlen(url->host) + (*rest == '[' ? strlen("[]") : 0) : length;
+    copy(url->authority, sizeof url->authority, rest, shown);
     return parse_target(rest + length, url);
 }
 
 static const char *parse_tcp(const char *rest, struct pye_url *url)
 {
-    size_t length = strcspn(rest, "/?#");
+    size_t length = authority_length(rest);
     url->scheme = PYE_TCP;
     const char *why = parse_authority(rest, length, url);
     if (why != NULL)
@@ -115,7 +140,7 @@ static const char *parse_unix(const char *rest, struct pye_url *url)
         return "it names no socket";
     if (!copy(url->host, sizeof ((struct sockaddr_un *)NULL)->sun_path, rest, length))
         return "the socket's path is longer than the 107 bytes that Linux takes";
-    snprintf(url->authority, sizeof url->authority, "localhost");
+    copy(url->authority, sizeof url->authority, "localhost", strlen("localhost"));
     return parse_target(target == NULL ? "/" : target + 1, url);
 }
 
@@ -136,9 +161,9 @@ const char *pye_url_parse(const char *text, struct pye_url *url)
 
     memset(url, 0, sizeof *url);
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        size_t length = strlen(schemes[i].prefix);
-        if (strncasecmp(text, schemes[i].prefix, length) == 0)
-            return schemes[i].parse(text + length, url);
+        const char *rest = behind(text, schemes[i].prefix);
+        if (rest != NULL)
+            return schemes[i].parse(rest, url);
     }
     return "it begins with none of http://, unix:, tcp:// and /";
 }

@@ -13,7 +13,7 @@ enum pye_scheme { PYE_HTTP, PYE_TCP, PYE_UNIX };
 
 struct pye_url {
     enum pye_scheme scheme;
-    char host[PYE_HOST_BYTES];                /* a name or an address, without brackets; of unix: the socket's path */
+    char host[PYE_HOST_BYTES];                /* a name or an address in lower case, without brackets; a socket's path */
     in_port_t port;                           /* of unix: 0 */
     char authority[PYE_HOST_BYTES + 8];       /* host and port as the Host header wants them */
     char target[PYE_TARGET_BYTES];            /* path and query */

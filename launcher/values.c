@@ -9,15 +9,22 @@
 
 enum { NAME_MAX_BYTES = 32 };
 
+/* What stands behind the digits, NULL where there are none or they are too large. strtol would take spaces and signs. */
+static const char *read_digits(const char *text, long *number)
+{
+    const char *digit = text;
+    for (*number = 0; *digit >= '0' && *digit <= '9'; digit++) {
+        if (__builtin_mul_overflow(*number, 10, number) || __builtin_add_overflow(*number, *digit - '0', number))
+            return NULL;
+    }
+    return digit == text ? NULL : digit;
+}
+
 bool pye_parse_number(const char *text, long low, long high, long *number)
 {
-    /* strtol would take spaces and signs. */
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    if (*end != '\0' || errno != 0 || value < low || value > high)
+    long value;
+    const char *end = read_digits(text, &value);
+    if (end == NULL || *end != '\0' || value < low || value > high)
         return false;
     *number = value;
     return true;
@@ -30,16 +37,10 @@ bool pye_parse_duration(const char *text, int64_t *milliseconds)
         long milliseconds;
     } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}};
     static const long day = 24L * 60 * 60 * 1000;
-    char digits[NAME_MAX_BYTES];
-    size_t length = strspn(text, "0123456789");
-    const char *suffix = text + length;
     long count;
+    const char *suffix = read_digits(text, &count);
 
-    if (length >= sizeof digits)
-        return false;
-    memcpy(digits, text, length);
-    digits[length] = '\0';
-    if (!pye_parse_number(digits, 0, day, &count))
+    if (suffix == NULL)
         return false;
     if (count == 0 && *suffix == '\0') {
         *milliseconds = 0;

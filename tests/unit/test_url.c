@@ -18,6 +18,7 @@ static void taken(void **state)
         {"http://127.0.0.1:8080/", PYE_HTTP, 8080, "127.0.0.1", "127.0.0.1:8080", "/"},
         {"http://app", PYE_HTTP, 80, "app", "app", "/"},
         {"HTTP://my_app.local:80/a/b?c=d&e", PYE_HTTP, 80, "my_app.local", "my_app.local", "/a/b?c=d&e"},
+        {"Http://My_App:08080", PYE_HTTP, 8080, "my_app", "My_App:08080", "/"},
         {"http://app?x", PYE_HTTP, 80, "app", "app", "/?x"},
         {"http://app#top", PYE_HTTP, 80, "app", "app", "/"},
         {"http://app/a%20b#top", PYE_HTTP, 80, "app", "app", "/a%20b"},
