@@ -15,10 +15,10 @@ DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
 STDLIB = Path(os.fsdecode(stock("-c", "import os; print(os.path.dirname(os.__file__))").stdout.strip()))
 
 
-def build(out, *arguments, status=0, **options):
+def build(out, *arguments, status=0, program=PYENTRY, **options):
     """`pyentry --bundle -o out ...`: the finished process."""
     options.setdefault("timeout", 120)
-    done = run([PYENTRY, "--bundle", "-o", str(out), *map(str, arguments)], **options)
+    done = run([program, "--bundle", "-o", str(out), *map(str, arguments)], **options)
     assert done.returncode == status, done.stderr.decode()
     return done
 

@@ -14,6 +14,7 @@ from _pyentry import bundle_mark
 
 from pyentry.bundler.collect import OWN, File
 from pyentry.bundler.errors import Refused
+from pyentry.bundler.libraries import is_library
 
 EARLIEST = 315532800  # 1980-01-01, where zip's time begins
 MOST_ENTRIES, MOST_BYTES = 65535 - 1, 2**32 - 1  # zip's own numbers
@@ -60,7 +61,7 @@ class Counts:
     """For the summary."""
 
     def __init__(self):
-        self.modules = self.extensions = self.data = self.bytes = 0
+        self.modules = self.data = 0
 
 
 def contents(collection, options, counts, progress):
@@ -87,9 +88,7 @@ def contents(collection, options, counts, progress):
             counts.modules += 1
         else:
             entries[name] = data
-            extension = name.endswith(".so") or ".so." in name.rpartition("/")[2]
-            counts.extensions += extension
-            counts.data += not extension
+            counts.data += not is_library(name)
     return entries
 
 

@@ -1,6 +1,7 @@
 """The command line of `pyentry --bundle`."""
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import re
@@ -9,11 +10,12 @@ import subprocess
 import sys
 import sysconfig
 
-from pyentry.bundler import archive
+from pyentry.bundler import archive, rootfs
 from pyentry.bundler.collect import HOME, Collection
 from pyentry.bundler.elf import read as read_elf
 from pyentry.bundler.errors import Refused
-from pyentry.bundler.libraries import Libraries
+from pyentry.bundler.libraries import Libraries, is_library
+from pyentry.bundler.tree import replacing
 
 NAMES_SHOWN = 5  # of a long list, unless --verbose
 
@@ -28,10 +30,17 @@ python with the bundle's modules; behind "--" all is the app's. SOURCE_DATE_EPOC
 """
 
 
+def extras(text):
+    names = text.split(",")
+    if unknown := [name for name in names if name not in rootfs.EXTRAS]:
+        raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}: it takes {', '.join(rootfs.EXTRAS)}")
+    return names
+
+
 def parser():
     made = argparse.ArgumentParser(prog="pyentry --bundle", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False,
                                    usage="%(prog)s -o OUT [-m MODULE[:FUNCTION]] [option]... PATH...")
-    made.add_argument("-o", dest="out", metavar="OUT", required=True, help="the file to write")
+    made.add_argument("-o", dest="out", metavar="OUT", required=True, help="the file to write; with --rootfs, its path in there")
     made.add_argument("-m", dest="main", metavar="MODULE[:FUNCTION]",
                       help="what the bundle runs; default: the __main__.py of an input")
     made.add_argument("--args", default="", metavar="ARGUMENTS",
@@ -40,12 +49,16 @@ def parser():
                       help="one of pyentry's own options; its variable in the environment wins")
     made.add_argument("--stdlib", action="store_true",
                       help="put in the standard library: no Python installation is needed to run it")
+    made.add_argument("--rootfs", metavar="DIR",
+                      help="write all that a FROM scratch image needs into DIR; brings --stdlib with it")
+    made.add_argument("--with", dest="extras", metavar="NAME,...", type=extras, default=[],
+                      help=f"for --rootfs: {', '.join(rootfs.EXTRAS)}")
     made.add_argument("--no-source", action="store_true", help="compiled code only: smaller, no lines in tracebacks")
     made.add_argument("--exclude", action="append", default=[], metavar="PATTERN",
                       help="leave out what matches: a name anywhere (tests), or a path from the top (pkg/data/*.csv)")
     made.add_argument("--optimize", type=int, choices=(0, 1, 2), default=0,
                       help="as python's -O: 1 without assertions, 2 without docstrings")
-    made.add_argument("--force", action="store_true", help="overwrite OUT")
+    made.add_argument("--force", action="store_true", help="overwrite what is there")
     made.add_argument("--verbose", action="store_true", help="name every file that is left out")
     made.add_argument("paths", nargs="*", metavar="PATH")
     return made
@@ -164,13 +177,18 @@ def report(options, collection, counts, size):
         say(f"not in the bundle as it is: {listed(names, options)}: {why}")
     for pattern in sorted(collection.unused):
         say(f"--exclude {pattern} matched nothing")
-    print(f"{options.out}: {counts.modules} modules, {counts.extensions} extension modules and libraries, "
-          f"{counts.data} data files, {size / 1e6:.1f} MB", flush=True)
+    print(f"{(options.rootfs or '') + options.out}: {counts.modules} modules, {counts.extensions} extension modules and "
+          f"libraries, {counts.data} data files, {size / 1e6:.1f} MB", flush=True)
 
 
-def warn(collection, libraries, options, program):
+def report_root(options, tree, size):
+    files = [content for _, content in tree.nodes.values() if isinstance(content, bytes)]
+    print(f"{options.rootfs}: {len(files)} files, {(size + sum(map(len, files))) / 1e6:.1f} MB", flush=True)
+
+
+def warn(collection, libraries, options, machine):
     found = {}
-    for why, name in libraries.warnings(read_elf(program).machine):
+    for why, name in libraries.warnings(machine):
         found.setdefault(why, []).append(name)
     for why, names in sorted(found.items()):
         say(f"warning: these are {why}, and will not load: {listed(names, options)}")
@@ -181,13 +199,20 @@ def warn(collection, libraries, options, program):
 
 ### All of it
 
-def build(options):
-    if os.path.isdir(options.out):
+def check_place(options):
+    """Before the work, what would refuse its result."""
+    if options.rootfs is not None:
+        rootfs.prepare(options)
+    elif options.extras:
+        raise Refused("--with is for --rootfs")
+    elif os.path.isdir(options.out):
         raise Refused(f"{options.out} is a directory: name the file to write")
-    if os.path.lexists(options.out) and not options.force:
+    elif os.path.lexists(options.out) and not options.force:
         raise Refused(f"{options.out} is already there: --force overwrites it")
-    seconds = archive.source_time()
-    lines = manifest(options, seconds)
+
+
+def collect(options):
+    """What goes in, and where the modules are to be looked for."""
     collection = Collection(options.exclude)
     for path in options.paths:
         collection.add_input(path)
@@ -196,17 +221,40 @@ def build(options):
     places = ["", *([collection.add_stdlib()] if options.stdlib else [])]
     add_main(options, collection, places)
     collection.check()
+    return collection
 
+
+@contextlib.contextmanager
+def place(options, tree, seconds):
+    """Where to write the executable, so that all of it appears at once."""
+    if tree is None:
+        with archive.replacing(options.out) as path:
+            yield path
+    else:
+        with replacing(tree, options.rootfs, seconds) as top:
+            yield top + options.out
+
+
+def build(options):
+    check_place(options)
+    seconds = archive.source_time()
+    lines = manifest(options, seconds)
+    collection = collect(options)
     counts = archive.Counts()
     entries = archive.contents(collection, options, counts, Progress())
     libraries = Libraries(entries)
-    entries.update(archive.own_entries(lines, libraries.rows()))
     with open("/proc/self/exe", "rb") as file:
         program = file.read()
-    warn(collection, libraries, options, program)
-    with archive.replacing(options.out) as path:
+    itself = read_elf(program)
+    tree = rootfs.plan(options, itself, collection, entries, libraries) if options.rootfs is not None else None
+    counts.extensions = sum(map(is_library, entries))
+    entries.update(archive.own_entries(lines, libraries.rows()))
+    warn(collection, libraries, options, itself.machine)
+    with place(options, tree, seconds) as path:
         size = archive.write_executable(path, program, entries, seconds)
     report(options, collection, counts, size)
+    if tree:
+        report_root(options, tree, size)
 
 
 def main():

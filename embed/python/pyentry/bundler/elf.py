@@ -17,7 +17,8 @@ class Elf:
         self.wide = data[EI_CLASS] == 2
         self.order = "<" if data[EI_DATA] == 1 else ">"
         self.machine = (data[EI_CLASS], data[EI_DATA], self.unpack("H", 18)[0])
-        self.needed, self.soname, self.run_path, self.interpreter = [], "", [], ""
+        self.needed, self.soname, self.interpreter = [], "", ""
+        self.rpath, self.runpath = [], []
         try:
             self.read_segments()
         except (struct.error, IndexError):
@@ -63,13 +64,20 @@ class Elf:
                 self.needed.append(text(value))
             elif tag == DT_SONAME:
                 self.soname = text(value)
-            elif tag in (DT_RPATH, DT_RUNPATH):
-                self.run_path = text(value).split(":")
+            elif tag == DT_RPATH:
+                self.rpath = text(value).split(":")
+            elif tag == DT_RUNPATH:
+                self.runpath = text(value).split(":")
+
+    @property
+    def run_path(self):
+        """Where it wants its own needs looked for: of the two, the loader takes the newer."""
+        return self.runpath or self.rpath
 
 
 def read(data):
     """The Elf of these bytes, or None where they are none."""
     try:
         return Elf(data)
-    except (ValueError, IndexError, StopIteration, struct.error):
+    except (ValueError, IndexError, OverflowError, StopIteration, struct.error):
         return None
