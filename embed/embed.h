@@ -100,6 +100,7 @@ struct pye_start {
     struct pye_settings settings;
     int log_format;   /* enum pye_log_format */
     int file;         /* the snapshot's, to be closed */
+    int watcher;      /* a descriptor; -1: nobody watches, and the program runs */
     sigset_t signals; /* those that were blocked; all are now */
     uint64_t code_start, code_end; /* a pyentry that is not needed any more; 0: none */
     struct pye_clock clock[PYE_CLOCKS];

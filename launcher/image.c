@@ -22,7 +22,7 @@ static uint32_t header_checksum(const struct pye_image_header *header)
 size_t pye_image_tables_bytes(const struct pye_image_header *header)
 {
     return header->areas * sizeof(struct pye_image_area) + header->runs * sizeof(struct pye_image_run)
-           + header->words_bytes;
+           + header->touched * sizeof(struct pye_image_range) + header->words_bytes;
 }
 
 void pye_image_seal(struct pye_image_header *header, const void *tables)
@@ -53,15 +53,15 @@ const char *pye_image_check_header(const struct pye_image_header *header, uint64
         return "it is damaged: the checksum of its header is wrong";
     if (header->file_bytes != file_bytes)
         return "it is damaged: its length is wrong";
-    if (header->areas > PYE_IMAGE_AREAS || header->runs > PYE_IMAGE_RUNS || header->words_bytes > PYE_IMAGE_WORDS)
+    if (header->areas > PYE_IMAGE_AREAS || header->runs > PYE_IMAGE_RUNS || header->touched > PYE_IMAGE_TOUCHED
+        || header->words_bytes > PYE_IMAGE_WORDS)
         return "it is damaged: its tables are too large";
     if (!is_page(header->data_offset) || header->data_offset > file_bytes
         || header->data_offset < sizeof *header + pye_image_tables_bytes(header))
         return "it is damaged: its pages are misplaced";
     bool movable = header->program_start == 0 && header->program_end == 0;
     if (!(movable || is_range(header->program_start, header->program_end))
-        || !is_range(header->arena_start, header->arena_end) || header->program_end > header->arena_start
-        || header->flags != 0)
+        || !is_range(header->arena_start, header->arena_end) || header->program_end > header->arena_start)
         return "it is damaged: its address ranges make no sense";
     return NULL;
 }
@@ -73,13 +73,19 @@ static bool within(uint64_t start, uint64_t end, uint64_t low, uint64_t high)
     return start >= low && end <= high;
 }
 
+/* Whether this is memory that the image may claim. */
+static bool is_ours(const struct pye_image_header *header, uint64_t start, uint64_t end)
+{
+    return is_range(start, end)
+           && (within(start, end, header->program_start, header->program_end)
+               || within(start, end, header->arena_start, header->arena_end));
+}
+
 static bool check_area(const struct pye_image_header *header, const struct pye_image_area *area, uint64_t low)
 {
-    return is_range(area->start, area->end) && area->start >= low && area->kind < PYE_AREA_KINDS
+    return is_ours(header, area->start, area->end) && area->start >= low && area->kind < PYE_AREA_KINDS
            && (area->protection & ~(uint32_t)ALL_PROTECTIONS) == 0
-           && (area->advice & ~(uint32_t)PYE_ADVICE_KNOWN) == 0
-           && (within(area->start, area->end, header->program_start, header->program_end)
-               || within(area->start, area->end, header->arena_start, header->arena_end));
+           && (area->advice & ~(uint32_t)PYE_ADVICE_KNOWN) == 0;
 }
 
 /* The pages of an area: in order, inside of it, and in the file. */
@@ -128,6 +134,18 @@ static bool check_areas(const struct pye_image *image)
     return run == last && stacks == 1 && threads == 1 && entries == 1;
 }
 
+static bool check_touched(const struct pye_image *image)
+{
+    uint64_t low = 0;
+    for (uint32_t i = 0; i < image->header.touched; i++) {
+        const struct pye_image_range *range = &image->touched[i];
+        if (range->start < low || !is_ours(&image->header, range->start, range->end))
+            return false;
+        low = range->end;
+    }
+    return true;
+}
+
 /* Each word has its four parts. */
 static bool check_words(const char *words, size_t length)
 {
@@ -149,10 +167,11 @@ const char *pye_image_check_tables(struct pye_image *image, const void *tables)
     const struct pye_image_header *header = &image->header;
     image->areas = tables;
     image->runs = (const void *)(image->areas + header->areas);
-    image->words = (const char *)(image->runs + header->runs);
+    image->touched = (const void *)(image->runs + header->runs);
+    image->words = (const char *)(image->touched + header->touched);
     if (pye_crc32(tables, pye_image_tables_bytes(header)) != header->tables_checksum)
         return "it is damaged: the checksum of its tables is wrong";
-    if (!check_areas(image))
+    if (!check_areas(image) || !check_touched(image))
         return "it is damaged: its table of memory makes no sense";
     if (!check_words(image->words, header->words_bytes))
         return "it is damaged: its table of words makes no sense";

@@ -1,9 +1,10 @@
 /* The file of a snapshot: docs/snapshot-format.md in C, and the reader that believes none of it.
  *
- *     header | areas | runs | words | the pages of the runs
+ *     header | areas | runs | touched ranges | words | the pages of the runs
  *
  * An area is a range of the process's memory, a run the part of an area whose pages are in the file; the rest of an
- * area is zeros. Words are texts: what must be as it was for the snapshot to be used. */
+ * area is zeros. Touched is what every start writes to. Words are texts: what must be as it was for the snapshot to be
+ * used. */
 #ifndef PYE_IMAGE_H
 #define PYE_IMAGE_H
 
@@ -21,10 +22,11 @@
 #define PYE_IMAGE_MAGIC "PYESNAP\n"
 
 enum {
-    PYE_IMAGE_VERSION = 1,
+    PYE_IMAGE_VERSION = 2,
     PYE_IMAGE_PAGE = 4096,
     PYE_IMAGE_AREAS = 16384,            /* the most that a reader takes */
     PYE_IMAGE_RUNS = 65536,
+    PYE_IMAGE_TOUCHED = 4096,
     PYE_IMAGE_WORDS = 4 * 1024 * 1024,  /* bytes */
     PYE_BUILD_ID_BYTES = 20,
     PYE_CPU_WORDS = 12,
@@ -52,13 +54,13 @@ struct pye_image_header {
     uint64_t data_offset; /* of the first page */
     uint32_t areas, runs;
     uint32_t words_bytes;
-    uint32_t flags; /* none yet */
+    uint32_t touched;
     uint64_t program_start, program_end; /* the writable part of a pyentry with a fixed address; 0 */
     uint64_t arena_start, arena_end;     /* all else */
     uint64_t thread_pointer, stack_pointer;
     uint64_t entry; /* pye_resume, in the image's own code where that is not at a fixed address */
     struct pye_machine machine;
-    uint32_t tables_checksum; /* of areas, runs and words */
+    uint32_t tables_checksum; /* of all between the header and the pages */
     uint32_t header_checksum; /* of all above */
 };
 
@@ -84,6 +86,11 @@ struct pye_image_run {
     uint64_t offset; /* in the file */
 };
 
+/* Pages that are brought in before the process needs them: one step for many is cheaper than a fault for each. */
+struct pye_image_range {
+    uint64_t start, end;
+};
+
 /* Each word is a letter, a name, a value and a place, each ended by a NUL. */
 enum {
     PYE_WORD_PROGRAM = 'P',  /* the value: the path of the program */
@@ -105,6 +112,7 @@ struct pye_image {
     uint64_t base; /* where the image begins in its file, a whole page; offsets count from there */
     const struct pye_image_area *areas;
     const struct pye_image_run *runs;
+    const struct pye_image_range *touched;
     const char *words;
 };
 

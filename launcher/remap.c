@@ -69,6 +69,9 @@ PART_OF_BARE int make(const struct pye_step *step)
         return fill(step);
     case PYE_STEP_DROP:
         return (int)-system_call(__NR_munmap, step->start, step->bytes, 0, 0, 0, 0);
+    case PYE_STEP_BRING:
+        system_call(__NR_madvise, step->start, step->bytes, MADV_POPULATE_WRITE, 0, 0, 0);
+        return 0;
     case PYE_STEP_WIPE:
         for (uint64_t i = 0; i < step->bytes; i++)
             ((volatile char *)step->start)[i] = 0; /* NOLINT(performance-no-int-to-ptr): an address of the plan's */

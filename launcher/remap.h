@@ -14,12 +14,16 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 enum pye_step_kind {
-    PYE_STEP_MAP,  /* mmap */
-    PYE_STEP_READ, /* the file's bytes into memory that is there */
-    PYE_STEP_DROP, /* munmap */
-    PYE_STEP_WIPE, /* zeros into memory that is there */
+    PYE_STEP_MAP,   /* mmap */
+    PYE_STEP_READ,  /* the file's bytes into memory that is there */
+    PYE_STEP_DROP,  /* munmap */
+    PYE_STEP_BRING, /* pages that will be written to; a kernel that cannot, need not */
+    PYE_STEP_WIPE,  /* zeros into memory that is there */
 };
 
 struct pye_step {

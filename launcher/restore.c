@@ -33,7 +33,8 @@ static struct {
     struct pye_image image;
     struct pye_kept kept; /* what stays of this process */
     char reason[PYE_REASON_BYTES];
-} restore = {.file = -1};
+    int watcher; /* -1: nobody watches */
+} restore = {.file = -1, .watcher = -1};
 
 /* --- the file --- */
 
@@ -121,6 +122,8 @@ static void try_again(char **argv)
     const char *tries = getenv(TRIES);
     long done = 0;
     char text[2] = "1";
+    if (restore.watcher >= 0) /* these are not our own words */
+        return;
     if (tries != NULL && !pye_parse_number(tries, 0, MOST_TRIES, &done))
         return;
     if (done == MOST_TRIES)
@@ -258,7 +261,8 @@ static void copy_environment(char **list, char *text)
 static struct luggage *pack(int argc, char **argv, const struct pye_options *options, size_t *bytes)
 {
     size_t variables, text = environment_bytes(&variables);
-    size_t steps = restore.image.header.runs + restore.image.header.areas + STEPS_FOR_GAPS;
+    const struct pye_image_header *header = &restore.image.header;
+    size_t steps = header->runs + header->areas + header->touched + STEPS_FOR_GAPS;
     size_t head = sizeof(struct luggage) + steps * sizeof(struct pye_step);
     size_t list = (variables + 1) * sizeof(char *);
     *bytes = PYE_PAGE_UP(head + list + text);
@@ -270,7 +274,8 @@ static struct luggage *pack(int argc, char **argv, const struct pye_options *opt
     char **environment = (char **)((char *)luggage + head);
     copy_environment(environment, (char *)environment + list);
     luggage->start = (struct pye_start){.argc = argc, .argv = argv, .environment = environment,
-                                        .settings = options->python, .log_format = (int)options->log_format};
+                                        .settings = options->python, .log_format = (int)options->log_format,
+                                        .file = restore.file, .watcher = restore.watcher};
     luggage->start.clocks = pye_machine_clocks(luggage->start.clock);
     luggage->landing = (struct pye_landing){.thread_pointer = restore.image.header.thread_pointer,
                                             .stack_pointer = restore.image.header.stack_pointer,
@@ -290,6 +295,17 @@ static void plan_program(struct luggage *luggage)
         luggage->step[luggage->steps++] = map_step(area, MAP_FIXED);
         for (uint32_t run = 0; run < area->runs; run++)
             luggage->step[luggage->steps++] = run_step(area, &runs[run]);
+    }
+}
+
+/* What the first start wrote to. It is there by the time that it is needed; where the kernel cannot do that, or has no
+ * memory left, the pages come one by one. */
+static void plan_touched(struct luggage *luggage)
+{
+    for (uint32_t i = 0; i < restore.image.header.touched; i++) {
+        const struct pye_image_range *range = &restore.image.touched[i];
+        luggage->step[luggage->steps++] = (struct pye_step){.kind = PYE_STEP_BRING, .start = range->start,
+                                                            .bytes = range->end - range->start};
     }
 }
 
@@ -316,7 +332,7 @@ static bool go(int argc, char **argv, const struct pye_options *options)
     if (restore.image.header.program_end == 0) /* it cannot drop the ground that it stands on */
         pye_machine_code(&luggage->start.code_start, &luggage->start.code_end);
     plan_program(luggage);
-    luggage->start.file = restore.file;
+    plan_touched(luggage);
     /* From here on a signal finds no handler: it waits, and the snapshot's takes it. */
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &luggage->start.signals);
@@ -360,6 +376,12 @@ bool pye_restore_prepare(const struct pye_options *options, char **argv)
 bool pye_restore(int argc, char **argv, const struct pye_options *options)
 {
     return restore.path == NULL || go(argc, argv, options) || give_up(options);
+}
+
+bool pye_restore_watched(char **argv, const struct pye_options *options, int watcher)
+{
+    restore.watcher = watcher;
+    return pye_restore_prepare(options, argv) && pye_restore(1, argv, options);
 }
 
 #else

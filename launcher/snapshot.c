@@ -11,6 +11,7 @@
 #include "launcher/limits.h"
 #include "launcher/machine.h"
 #include "launcher/platform.h"
+#include "launcher/trial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -229,13 +230,15 @@ static bool sync_directory(const char *path)
     return done;
 }
 
-static bool publish(const struct request *request, int file)
+static bool publish(const struct request *request, int file, char *program, const struct pye_options *options)
 {
     uint64_t bytes;
     if (!check(file, &bytes)) {
         pye_log("the snapshot was not taken: what was written is not whole");
         return false;
     }
+    if (!pye_trial(request->temporary, file, program, options))
+        return false;
     if (fchmod(file, request->bits) < 0 || fsync(file) < 0 || rename(request->temporary, request->output) < 0
         || !sync_directory(request->output)) {
         pye_log("%s cannot be written: %s", request->output, strerror(errno));
@@ -266,7 +269,7 @@ static bool can_be_taken(void)
     return true;
 }
 
-static int watch(char **argv, char **python, struct request *request)
+static int watch(char **argv, char **python, struct request *request, const struct pye_options *options)
 {
     int file = open_temporary(request);
     if (file < 0)
@@ -278,7 +281,7 @@ static int watch(char **argv, char **python, struct request *request)
         begin(argv, python, file);
     if (child < 0)
         pye_log("the snapshot was not taken: fork: %s", strerror(errno));
-    if (child > 0 && wait_for_all() && publish(request, file))
+    if (child > 0 && wait_for_all() && publish(request, file, python[0], options))
         return EXIT_SUCCESS;
     unlink(request->temporary);
     return EXIT_FAILURE;
@@ -307,7 +310,7 @@ int pye_snapshot(int argc, char **argv, const struct pye_options *options)
         if (arena != NULL)
             status = take(argc, argv, options, &request, arena);
         else
-            status = can_be_taken() ? watch(whole, argv, &request) : EXIT_FAILURE;
+            status = can_be_taken() ? watch(whole, argv, &request, options) : EXIT_FAILURE;
     }
     free(whole);
     return status;

@@ -236,8 +236,9 @@ static bool put_pages(struct writer *writer)
 static void place_pages(struct writer *writer)
 {
     struct pye_image_header *header = &writer->header;
-    uint64_t offset = sizeof *header + pye_image_tables_bytes(header);
-    offset = PYE_PAGE_UP(offset);
+    /* With room for the table that the first start fills. */
+    uint64_t offset = PYE_PAGE_UP(sizeof *header + pye_image_tables_bytes(header)
+                                  + PYE_IMAGE_TOUCHED * sizeof(struct pye_image_range));
     header->data_offset = offset;
     for (uint32_t i = 0; i < header->runs; i++) {
         writer->runs[i].offset = offset;

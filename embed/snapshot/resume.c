@@ -61,14 +61,15 @@ static PyObject *list_environment(char **environment)
     return list;
 }
 
-/* The part in Python: what modules keep, and the hooks. */
-static int renew_modules(uint64_t ignored)
+/* The part in Python: what modules keep, and the hooks. Where somebody watches, that ends us. */
+static int renew_modules(const struct pye_start *start, uint64_t ignored)
 {
     PyObject *signals = list_signals(ignored), *environment = list_environment(environ);
     PyObject *module = PyImport_ImportModule("pyentry._restored");
     PyObject *result = NULL;
     if (signals != NULL && environment != NULL && module != NULL)
-        result = PyObject_CallMethod(module, "renew", "OO", environment, signals);
+        result = start->watcher < 0 ? PyObject_CallMethod(module, "begin", "OO", environment, signals)
+                                    : PyObject_CallMethod(module, "show", "OOi", environment, signals, start->watcher);
     Py_XDECREF(signals);
     Py_XDECREF(environment);
     Py_XDECREF(module);
@@ -83,7 +84,7 @@ static int renew(const struct pye_start *start, uint64_t ignored)
     sigprocmask(SIG_SETMASK, &start->signals, NULL);
     if (pye_program_choose(start->argc, start->argv) < 0)
         return -1;
-    return renew_modules(ignored);
+    return renew_modules(start, ignored);
 }
 
 static void go_on(const struct pye_start *start, uint64_t ignored) __attribute__((noreturn, noinline));

@@ -38,6 +38,17 @@ static void check_memory(const struct pye_image *image)
     }
 }
 
+static void check_touched(const struct pye_image *image)
+{
+    const struct pye_image_header *header = &image->header;
+    for (uint32_t i = 0; i < header->touched; i++) {
+        const struct pye_image_range *range = &image->touched[i];
+        MUST(range->start < range->end && (i == 0 || range[-1].end <= range->start));
+        MUST((range->start >= header->program_start && range->end <= header->program_end)
+             || (range->start >= header->arena_start && range->end <= header->arena_end));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct pye_image image;
@@ -58,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (wrong == NULL && bytes <= size - sizeof image.header
         && pye_image_check_tables(&image, tables) == NULL) {
         check_memory(&image);
+        check_touched(&image);
         check_words(&image);
     }
     free(tables);

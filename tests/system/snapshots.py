@@ -9,7 +9,7 @@ from harness import PYENTRY, clean_env, run
 
 # name, struct code: launcher/image.h
 FIELDS = [("magic", "8s"), ("version", "I"), ("header_bytes", "I"), ("file_bytes", "Q"), ("data_offset", "Q"),
-          ("areas", "I"), ("runs", "I"), ("words_bytes", "I"), ("flags", "I"), ("program_start", "Q"),
+          ("areas", "I"), ("runs", "I"), ("words_bytes", "I"), ("touched", "I"), ("program_start", "Q"),
           ("program_end", "Q"), ("arena_start", "Q"), ("arena_end", "Q"), ("thread_pointer", "Q"),
           ("stack_pointer", "Q"), ("entry", "Q"), ("build_id_pyentry", "20s"), ("build_id_loader", "20s"),
           ("build_id_libc", "20s"), ("cpu", "48s"), ("page_bytes", "I"), ("tables_checksum", "I"), ("header_checksum", "I")]

@@ -156,6 +156,23 @@ def test_warm_up(tmp_path):
     assert "MODULE:FUNCTION" in refused(tmp_path, "", "--preload=app", "--warm-up", "app")
 
 
+def test_first_start(tmp_path):
+    """The builder starts from the file once, with the warm-up, of which nothing is seen; where it cannot, there is no
+    snapshot."""
+    text = "import os\nseen = []\ndef warm():\n    seen.append(os.getpid())\n    {}\n"
+    app(tmp_path, text.format("os.write(2, b'warm\\n'), open('count', 'a').write('x')"))
+    done = try_to_take(tmp_path / "a.snap", "--preload=app", "--warm-up=app:warm", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"warm\n")
+    assert (tmp_path / "count").read_text() == "xx"
+    for ending in ("len(seen) > 1 and os._exit(3)", "len(seen) > 1 and os.abort()", "len(seen) > 1 and 1 / 0"):
+        app(tmp_path, text.format(ending))
+        take(tmp_path / "a.snap", "--preload=app", "--warm-up=app:warm", cwd=tmp_path)
+        assert said(tmp_path / "a.snap", "-c", "import app; print(len(app.seen))") == "1\n"
+    (tmp_path / "a.snap").unlink()
+    for ending, words in (("os.abort", "ended by signal 6"), ("lambda: os._exit(3)", "ended with status 3")):
+        assert f"a first start from it: {words}" in refused(tmp_path, f"import os\nos.register_at_fork(after_in_child={ending})")
+
+
 def test_module_that_fails(tmp_path):
     """The traceback is the module's own; a file that was there stays as it was."""
     (tmp_path / "a.snap").write_text("old")

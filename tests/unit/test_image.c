@@ -20,6 +20,7 @@ struct small {
     struct pye_image image;
     struct pye_image_area areas[4];
     struct pye_image_run runs[5];
+    struct pye_image_range touched[2];
     char words[sizeof words - 1];
 };
 
@@ -30,9 +31,11 @@ static void *tables_of(const struct small *small)
         char bytes[2 * PYE_IMAGE_WORDS];
         struct pye_image_area aligned;
     } tables;
-    memcpy(tables.bytes, small->areas, sizeof small->areas);
-    memcpy(tables.bytes + sizeof small->areas, small->runs, sizeof small->runs);
-    memcpy(tables.bytes + sizeof small->areas + sizeof small->runs, small->words, sizeof small->words);
+    char *at = tables.bytes;
+    at = (char *)memcpy(at, small->areas, sizeof small->areas) + sizeof small->areas;
+    at = (char *)memcpy(at, small->runs, sizeof small->runs) + sizeof small->runs;
+    at = (char *)memcpy(at, small->touched, sizeof small->touched) + sizeof small->touched;
+    memcpy(at, small->words, sizeof small->words);
     return tables.bytes;
 }
 
@@ -41,7 +44,7 @@ static void make(struct small *small)
     enum { RW = PROT_READ | PROT_WRITE };
     *small = (struct small){
         .image.header = {.version = PYE_IMAGE_VERSION, .header_bytes = sizeof(struct pye_image_header),
-                         .file_bytes = (1 + PAGES) * PAGE, .data_offset = PAGE, .areas = 4, .runs = 5,
+                         .file_bytes = (1 + PAGES) * PAGE, .data_offset = PAGE, .areas = 4, .runs = 5, .touched = 2,
                          .words_bytes = sizeof words - 1, .program_start = PROGRAM, .program_end = PROGRAM + 4 * PAGE,
                          .arena_start = ARENA, .arena_end = ARENA + 100 * PAGE, .thread_pointer = ARENA + 2 * PAGE + 64,
                          .stack_pointer = ARENA + 91 * PAGE + 8, .entry = 0x401000},
@@ -54,6 +57,7 @@ static void make(struct small *small)
                  {ARENA + 8 * PAGE, ARENA + 9 * PAGE, 3 * PAGE},
                  {ARENA + 10 * PAGE, ARENA + 11 * PAGE, 4 * PAGE},
                  {ARENA + 91 * PAGE, ARENA + 93 * PAGE, 5 * PAGE}},
+        .touched = {{PROGRAM + PAGE, PROGRAM + 2 * PAGE}, {ARENA + PAGE, ARENA + 4 * PAGE}},
     };
     memcpy(small->image.header.magic, PYE_IMAGE_MAGIC, sizeof small->image.header.magic);
     memcpy(small->words, words, sizeof small->words);
@@ -78,6 +82,7 @@ static void is_read_as_it_was_made(void **state)
     assert_null(verdict(&small));
     assert_int_equal(small.image.areas[3].kind, PYE_AREA_STACK);
     assert_int_equal(small.image.runs[4].offset, 5 * PAGE);
+    assert_int_equal(small.image.touched[1].end, ARENA + 4 * PAGE);
     assert_true(pye_image_next_word(&small.image, &at, &word));
     assert_int_equal(word.kind, PYE_WORD_PROGRAM);
     assert_string_equal(word.value, "/usr/bin/pyentry");
@@ -142,6 +147,7 @@ static void code_in_the_arena(void **state)
     small.areas[0] = (struct pye_image_area){.start = ARENA - 5 * PAGE, .end = ARENA - PAGE,
                                              .protection = PROT_READ | PROT_EXEC, .runs = 1};
     small.runs[0] = (struct pye_image_run){ARENA - 5 * PAGE, ARENA - 4 * PAGE, PAGE};
+    small.touched[0] = (struct pye_image_range){ARENA - 5 * PAGE, ARENA - 4 * PAGE};
     small.image.header.program_start = small.image.header.program_end = 0;
     small.image.header.arena_start = ARENA - 5 * PAGE;
     small.image.header.entry = ARENA - 5 * PAGE + 16;
@@ -159,7 +165,8 @@ static void headers_that_make_no_sense(void **state)
     CASE(small.image.header.data_offset = PAGE + 8);
     CASE(small.image.header.data_offset = 0);
     CASE(small.image.header.data_offset = UINT64_MAX - PAGE + 1);
-    CASE(small.image.header.flags = 1);
+    CASE(small.image.header.touched = PYE_IMAGE_TOUCHED + 1);
+    CASE(small.image.header.touched = 1);
     CASE(small.image.header.program_end = PROGRAM);
     CASE(small.image.header.program_end = ARENA + PAGE);
     CASE(small.image.header.arena_start = ARENA + 1);
@@ -192,6 +199,11 @@ static void tables_that_make_no_sense(void **state)
     CASE(small.runs[2].offset = 3 * PAGE + 1);
     CASE(small.runs[4].offset = 6 * PAGE);
     CASE(small.runs[4].offset = UINT64_MAX - PAGE + 1);
+    CASE(small.touched[0].start = PROGRAM - PAGE);
+    CASE(small.touched[0].end = PROGRAM + PAGE);
+    CASE(small.touched[1].start = PROGRAM + PAGE);
+    CASE(small.touched[1].start = ARENA + 8);
+    CASE(small.touched[1].end = ARENA + 101 * PAGE);
     CASE(small.words[sizeof small.words - 1] = 'x');
     CASE(small.words[0] = '\0');
     CASE(small.words[1] = 'x');

@@ -10,6 +10,7 @@ from pyentry import _descriptors, _hooks
 
 state = {
     "descriptors": [],
+    "warm_up": None,   # a function
     "path": None,      # sys.path before the program of the snapshot ran; None: none did
     "randoms": [],     # random.Random objects of the program's own
     "generators": [],  # numpy's
@@ -77,7 +78,7 @@ def _forget_workers():
             pass
 
 
-def prepare(descriptors):
+def prepare(descriptors, warm_up):
     """In the process that is written down."""
     _find()
     _find_specs()
@@ -85,6 +86,7 @@ def prepare(descriptors):
     if "_ssl" in sys.modules:  # what it makes at its first use costs more than all the rest of a start
         sys.modules["_ssl"].RAND_bytes(1)
     state["descriptors"] = descriptors
+    state["warm_up"] = warm_up
     if state["path"] is not None and sys.path[1:] == state["path"]:
         del sys.path[0]  # the program's own directory: it comes again
 
@@ -207,8 +209,7 @@ def _renew_main():
     sys.modules["__main__"] = main
 
 
-def renew(environment, ignored):
-    """Everything, and then the program's own functions."""
+def _renew(environment, ignored):
     _renew_environment(environment)
     _renew_streams()
     _renew_signals(ignored)
@@ -216,5 +217,25 @@ def renew(environment, ignored):
     _descriptors.make_again(state["descriptors"])
     _renew_randomness()
     _renew_rest()
+
+
+def begin(environment, ignored):
+    """Everything is made new, and then come the program's own functions."""
+    _renew(environment, ignored)
     for function in _hooks.after:
         function()
+
+
+def show(environment, ignored, watcher):
+    """The first start, at build time: with the warm-up once more in the place of functions and program."""
+    _renew(environment, ignored)
+    exec("import os", vars(sys.modules["__main__"]))
+    os.write(watcher, b"b")
+    os.dup2(1, 2)  # nobody hears the warm-up twice
+    try:
+        state["warm_up"]()
+    except BaseException:
+        pass  # without the program's functions; what it came to see counts
+    os.write(watcher, b"w")
+    while True:
+        signal.pause()

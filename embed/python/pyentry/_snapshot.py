@@ -115,10 +115,14 @@ def _report(threads):
 ### The two ways to the point
 
 
-def _take():
-    """Everything up to the fork; does not return."""
+def _warm_up():
     if _plan["warm_up"]:
         _call(_plan["warm_up"])
+
+
+def _take():
+    """Everything up to the fork; does not return."""
+    _warm_up()
     for function in reversed(_hooks.before):
         function()
     _hooks.take = None
@@ -128,7 +132,7 @@ def _take():
     try:
         _refuse_threads()
         _refuse_children()
-        _restored.prepare(_descriptors.capture(_plan["ours"]))
+        _restored.prepare(_descriptors.capture(_plan["ours"]), _warm_up)
     except _descriptors.Refused as refused:
         raise SystemExit(f"pyentry: the snapshot was not taken: {refused}") from None
     _report(_c_threads())

@@ -1,0 +1,172 @@
+#include "launcher/trial.h"
+
+#include "launcher/image.h"
+
+#include <stdlib.h>
+
+#if PYE_SNAPSHOTS
+
+#include "launcher/restore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How long a start, and then the warm-up, may take: by far more than they do. */
+enum { PATIENCE_MS = 60 * 1000 };
+
+/* Of a word of /proc/PID/pagemap. */
+enum { PAGES_AT_ONCE = 512, PRESENT = 63, SWAPPED = 62, OF_A_FILE = 61 };
+
+struct touched {
+    struct pye_image_range ranges[PYE_IMAGE_TOUCHED];
+    uint32_t count;
+};
+
+/* --- the process that starts --- */
+
+static void begin(const char *path, char *program, const struct pye_options *options, int line)
+{
+    char *argv[] = {program, NULL};
+    struct pye_options wanted = *options;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(nowhere, STDIN_FILENO);
+    dup2(nowhere, STDOUT_FILENO);
+    close(nowhere);
+    wanted.restore = path;
+    wanted.restore_or_fail = PYE_ON;
+    pye_restore_watched(argv, &wanted, line);
+    _exit(EXIT_FAILURE);
+}
+
+/* --- the process that watches --- */
+
+/* One byte comes when the program would begin, one when the warm-up has ended. */
+static bool hear(int line)
+{
+    struct pollfd ready = {.fd = line, .events = POLLIN};
+    char byte;
+    int count;
+    do
+        count = poll(&ready, 1, PATIENCE_MS);
+    while (count < 0 && errno == EINTR);
+    return count == 1 && read(line, &byte, 1) == 1;
+}
+
+static void add(struct touched *touched, uint64_t page)
+{
+    struct pye_image_range *last = &touched->ranges[touched->count - 1];
+    if (touched->count > 0 && last->end == page)
+        last->end += PYE_IMAGE_PAGE;
+    else if (touched->count < PYE_IMAGE_TOUCHED)
+        touched->ranges[touched->count++] = (struct pye_image_range){page, page + PYE_IMAGE_PAGE};
+}
+
+/* A page of the file that was written to is a copy, and none of a file's any more. */
+static void look_at(struct touched *touched, const struct pye_image_area *area, int pagemap)
+{
+    uint64_t words[PAGES_AT_ONCE];
+    for (uint64_t page = area->start; page < area->end;) {
+        ssize_t got = pread(pagemap, words, sizeof words, (off_t)(page / PYE_IMAGE_PAGE * sizeof *words));
+        if (got < (ssize_t)sizeof *words)
+            return;
+        size_t count = (size_t)got / sizeof *words;
+        for (size_t i = 0; i < count && page < area->end; i++, page += PYE_IMAGE_PAGE) {
+            if ((words[i] >> PRESENT & 1 && !(words[i] >> OF_A_FILE & 1)) || words[i] >> SWAPPED & 1)
+                add(touched, page);
+        }
+    }
+}
+
+static void look(struct touched *touched, const struct pye_image *image, pid_t pid)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/proc/%d/pagemap", (int)pid);
+    int pagemap = open(name, O_RDONLY | O_CLOEXEC);
+    for (uint32_t i = 0; pagemap >= 0 && i < image->header.areas; i++) {
+        const struct pye_image_area *area = &image->areas[i];
+        if (area->protection & PROT_WRITE && area->kind != PYE_AREA_SHARED)
+            look_at(touched, area, pagemap);
+    }
+    if (pagemap >= 0)
+        close(pagemap);
+}
+
+/* The tables again, with one more. */
+static bool note(const struct touched *touched, const struct pye_image *image, int file)
+{
+    struct pye_image_header header = image->header;
+    header.touched = touched->count;
+    size_t bytes = pye_image_tables_bytes(&header), before = (size_t)((const char *)image->touched - (const char *)image->areas);
+    size_t ranges = touched->count * sizeof *touched->ranges;
+    char *tables = malloc(bytes);
+    if (tables == NULL)
+        return false;
+    memcpy(tables, image->areas, before);
+    memcpy(tables + before, touched->ranges, ranges);
+    memcpy(tables + before + ranges, image->words, header.words_bytes);
+    pye_image_seal(&header, tables);
+    bool well = pwrite(file, tables, bytes, sizeof header) == (ssize_t)bytes
+                && pwrite(file, &header, sizeof header, 0) == (ssize_t)sizeof header;
+    free(tables);
+    return well;
+}
+
+static bool fail(const char *what)
+{
+    pye_log("the snapshot was not taken: a first start from it: %s", what);
+    return false;
+}
+
+/* Ends the process, if it is still there. Whether it had started; if not, a line says how it ended. */
+static bool end(pid_t pid, bool started)
+{
+    int status = 0;
+    char text[64];
+    kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (started)
+        return true;
+    snprintf(text, sizeof text, WIFSIGNALED(status) ? "ended by signal %d" : "ended with status %d",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return fail(text);
+}
+
+bool pye_trial(const char *path, int file, char *program, const struct pye_options *options)
+{
+    static struct touched touched;
+    struct pye_image image;
+    struct stat now;
+    int line[2];
+    if (fstat(file, &now) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0)
+        return fail(strerror(errno));
+    const char *wrong = pye_image_read(&image, file, 0, (uint64_t)now.st_size);
+    if (wrong != NULL)
+        return fail(wrong);
+    pid_t pid = fork();
+    if (pid == 0)
+        begin(path, program, options, line[1]);
+    close(line[1]);
+    if (pid < 0)
+        return fail(strerror(errno));
+    bool started = hear(line[0]);
+    if (started) {
+        hear(line[0]);
+        look(&touched, &image, pid);
+    }
+    close(line[0]);
+    return end(pid, started) && (note(&touched, &image, file) || fail(strerror(errno)));
+}
+
+#endif
