@@ -49,7 +49,7 @@ static bool recall(uint32_t leaf, uint32_t subleaf, uint32_t words[PYE_CPUID_WOR
 void pye_cpuid_asked(uint32_t leaf, uint32_t subleaf, uint32_t words[PYE_CPUID_WORDS])
 {
     memset(words, 0, PYE_CPUID_WORDS * sizeof *words);
-    if (leaf <= __get_cpuid_max(leaf & 0x80000000, NULL))
+    if (leaf <= (uint32_t)__get_cpuid_max(leaf & 0x80000000, NULL))
         __cpuid_count(leaf, subleaf, words[PYE_EAX], words[PYE_EBX], words[PYE_ECX], words[PYE_EDX]);
 }
 
