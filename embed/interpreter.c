@@ -25,11 +25,11 @@ const char *pye_python_version(void)
     return version;
 }
 
-/* A bundle is sys.executable, the program (as a zip file would be), and the home of its standard library. */
+/* A bundle is sys.executable, its files are the program (as a zip file would be) and the home of its standard library. */
 static PyStatus configure_bundle(PyConfig *config, const struct pye_bundle *bundle)
 {
     char home[PATH_MAX + sizeof PYE_BUNDLE_HOME];
-    PyStatus status = PyConfig_SetBytesString(config, &config->executable, bundle->root);
+    PyStatus status = PyConfig_SetBytesString(config, &config->executable, bundle->executable);
     config->site_import = 0;
     config->optimization_level = bundle->optimize;
     if (!PyStatus_Exception(status) && bundle->has_stdlib) {

@@ -45,7 +45,7 @@ static struct PyModuleDef definition = {
     .m_methods = methods,
 };
 
-/* Where the program runs from a bundle, that bundle's path; else None. */
+/* Where the program runs from a bundle, the path below which that has its files; else None. */
 static int add_bundle(PyObject *module)
 {
     const struct pye_bundle *bundle = pye_bundle();

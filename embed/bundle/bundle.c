@@ -1,6 +1,7 @@
 #include "embed/bundle/bundle.h"
 
 #include "embed/bundle/commandline.h"
+#include "embed/bundle/files.h"
 #include "embed/bundle/mark.h"
 #include "embed/embed.h"
 #include "launcher/log.h"
@@ -40,18 +41,18 @@ static int open_self(void)
     return fd;
 }
 
-static bool find_root(char *root)
+static bool find_self(char *path)
 {
     static const char deleted[] = " (deleted)";
-    ssize_t length = readlink("/proc/self/exe", root, PATH_MAX - 1);
-    if (length <= 0 && realpath(started_as(), root) == NULL)
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    if (length <= 0 && realpath(started_as(), path) == NULL)
         return false;
     if (length > 0)
-        root[length] = '\0';
+        path[length] = '\0';
     /* Replaced by a newer one meanwhile: the new one is what a child would start. */
-    size_t known = strlen(root);
-    if (known > sizeof deleted && strcmp(root + known - (sizeof deleted - 1), deleted) == 0)
-        root[known - (sizeof deleted - 1)] = '\0';
+    size_t known = strlen(path);
+    if (known > sizeof deleted && strcmp(path + known - (sizeof deleted - 1), deleted) == 0)
+        path[known - (sizeof deleted - 1)] = '\0';
     return true;
 }
 
@@ -180,14 +181,15 @@ bool pye_bundle_begin(int *argc, char ***argv)
     case PYE_MARK_SET:
         break;
     }
-    const char *wrong = find_root(here.root) ? map_archive(&here.archive, &mark) : "its own path cannot be found";
+    const char *wrong = find_self(here.executable) ? map_archive(&here.archive, &mark) : "its own path cannot be found";
     if (wrong == NULL)
         wrong = pye_bundle_read_manifest(&here);
+    if (wrong == NULL)
+        wrong = pye_files_find(&here);
     if (wrong != NULL) {
         pye_log("%s: this bundle is damaged: %s. Build or copy it again", (*argv)[0], wrong);
         return false;
     }
-    here.root_length = strlen(here.root);
     char library[PATH_MAX];
     if (!here.has_stdlib && !finds_library(&here, library, sizeof library)) {
         pye_log("%s: there is no standard library in this bundle, and none in %s: install that Python, or build with "

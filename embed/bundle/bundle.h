@@ -1,7 +1,7 @@
 /* The bundle that this process runs from: its path, its archive, what its builder wrote down.
  *
- * The archive is mapped for the life of the process and appears as a read-only directory at the executable's own
- * path (tree.h). Everything here is plain C without Python, and unchanged once pye_bundle_begin has returned. */
+ * The archive is mapped for the life of the process. It appears as a read-only directory at the executable's own path
+ * (tree.h), or, with --dir, has the code of the files that are in a directory beside it (files.h). Everything here is plain C without Python, and unchanged once pye_bundle_begin has returned. */
 #ifndef PYE_BUNDLE_H
 #define PYE_BUNDLE_H
 
@@ -21,8 +21,10 @@
 enum { PYE_MANIFEST_BYTES = 65536 };
 
 struct pye_bundle {
-    char root[PATH_MAX]; /* the executable, by its real path */
+    char executable[PATH_MAX]; /* by its real path */
+    char root[PATH_MAX];       /* below which its files are: the executable itself, or a directory beside it */
     size_t root_length;
+    bool has_files; /* in a directory: they are the kernel's affair */
     struct pye_archive archive;
     const char *manifest; /* lines "KEY VALUE" */
     size_t manifest_size;

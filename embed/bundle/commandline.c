@@ -182,7 +182,7 @@ bool pye_bundle_arguments(struct pye_bundle *bundle, int *argc, char ***argv)
     int count = 0, from = 1, more = 0;
     if (bundle->runs_app) {
         /* `sys.executable, *sys.argv` starts an app again: its own path is not an argument. */
-        if (from < *argc && strcmp(given[from], bundle->root) == 0)
+        if (from < *argc && strcmp(given[from], bundle->executable) == 0)
             from++;
         more = from >= *argc ? count_lines(bundle, "arg") : 0;
         /* Behind it all is the app's, even if it looks like an option of python. */
@@ -192,7 +192,7 @@ bool pye_bundle_arguments(struct pye_bundle *bundle, int *argc, char ***argv)
     char **words = calloc((size_t)*argc + (size_t)more + 2, sizeof *words);
     if (words == NULL)
         return false;
-    words[count++] = bundle->root;
+    words[count++] = bundle->executable;
     while (from < *argc)
         words[count++] = given[from++];
     for (; more > 0; more--) {

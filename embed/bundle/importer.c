@@ -33,18 +33,27 @@ static PyObject *path_of(const char *name, size_t length)
     return PyUnicode_DecodeFSDefaultAndSize(path, size);
 }
 
-/* Whether path names a directory in the bundle. Paths that cannot be encoded are none of ours. */
-static bool find_directory(PyObject *path, struct pye_node *node)
+/* What path names in the bundle. Paths that cannot be encoded are none of ours. */
+static enum pye_node_kind find_node(PyObject *path, struct pye_node *node)
 {
     if (!PyUnicode_Check(path))
-        return false;
+        return PYE_OUTSIDE;
     const char *text = PyUnicode_AsUTF8(path);
     if (text == NULL) {
         PyErr_Clear();
-        return false;
+        return PYE_OUTSIDE;
     }
-    enum pye_node_kind kind = pye_tree_find(text, node);
+    return pye_tree_find(text, node);
+}
+
+static bool kind_is_directory(enum pye_node_kind kind)
+{
     return kind == PYE_TOP || kind == PYE_DIRECTORY;
+}
+
+static bool find_directory(PyObject *path, struct pye_node *node)
+{
+    return kind_is_directory(find_node(path, node));
 }
 
 /* The archive's entry for a loader's path, or NULL with an exception. */
@@ -68,7 +77,6 @@ static const struct pye_entry *entry_of(PyObject *path, const char *suffix)
 static PyObject *damaged(void)
 {
     /* Its line is printed. No ImportError: a program that tries imports would go on without its module. */
-    PyErr_SetObject(PyExc_SystemExit, Py_None);
     PyObject *status = PyLong_FromLong(1);
     if (status != NULL)
         PyErr_SetObject(PyExc_SystemExit, status);
@@ -237,7 +245,7 @@ static PyObject *spec_for(PyObject *fullname, const struct attempt *attempt, con
                           const struct pye_entry *compiled, PyObject *loader_type)
 {
     PyObject *origin = path_of(entry->name, entry->name_length);
-    PyObject *cached = compiled == NULL ? NULL : path_of(compiled->name, compiled->name_length);
+    PyObject *cached = compiled == NULL || pye_bundle()->has_files ? NULL : path_of(compiled->name, compiled->name_length);
     PyObject *directory = attempt->directory == 0 ? NULL : path_of(attempt->name, attempt->directory);
     PyObject *loader = NULL, *spec = NULL;
     if (origin != NULL && !PyErr_Occurred())
@@ -446,11 +454,15 @@ static int prepare(void)
 
 static PyObject *search(PyObject *fullname, PyObject *path)
 {
+    static const char home[] = PYE_BUNDLE_HOME "/";
     struct pye_node node;
     struct attempt attempt;
     PyObject *spec = NULL;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(path); i++) {
-        if (!find_directory(PyList_GET_ITEM(path, i), &node))
+        enum pye_node_kind kind = find_node(PyList_GET_ITEM(path, i), &node);
+        if (kind == PYE_MISSING && strncmp(node.name, home, sizeof home - 1) == 0)
+            continue; /* the pythonXY.zip that stands on every sys.path before the standard library */
+        if (!kind_is_directory(kind))
             break; /* another's turn, and whoever comes behind it waits */
         enum found found = find_in(&node, fullname, &spec, &attempt);
         if (found == MODULE)

@@ -78,7 +78,7 @@ static int serve_open(const char *path, int flags, ...)
 {
     struct pye_node node;
     mode_t mode = MODE_OF(flags);
-    switch (pye_tree_find(path, &node)) {
+    switch (pye_tree_serve(path, &node)) {
     case PYE_FILE:
     case PYE_DIRECTORY:
     case PYE_MISSING:
@@ -96,7 +96,7 @@ static int serve_openat(int directory, const char *path, int flags, ...)
 {
     struct pye_node node;
     mode_t mode = MODE_OF(flags);
-    enum pye_node_kind kind = pye_tree_find(path, &node);
+    enum pye_node_kind kind = pye_tree_serve(path, &node);
     if (kind == PYE_FILE || kind == PYE_DIRECTORY || kind == PYE_MISSING)
         return open_node(&node, flags);
     return NEXT(openat)(directory, kind == PYE_BESIDE ? node.name : path, flags, mode);
@@ -105,7 +105,7 @@ static int serve_openat(int directory, const char *path, int flags, ...)
 static FILE *serve_fopen(const char *path, const char *mode)
 {
     struct pye_node node;
-    enum pye_node_kind kind = pye_tree_find(path, &node);
+    enum pye_node_kind kind = pye_tree_serve(path, &node);
     if (kind != PYE_FILE && kind != PYE_DIRECTORY && kind != PYE_MISSING)
         return NEXT(fopen)(kind == PYE_BESIDE ? node.name : path, mode);
     bool writes = strpbrk(mode, "wa+") != NULL;
@@ -129,7 +129,7 @@ static int stat_node(const struct pye_node *node, struct stat *status)
 /* For the functions that take one path and do not change anything: OURS answers for a node, THEIRS is the call. */
 #define ANSWER(path, ours, theirs) \
     struct pye_node node; \
-    switch (pye_tree_find(path, &node)) { \
+    switch (pye_tree_serve(path, &node)) { \
     case PYE_FILE: \
     case PYE_DIRECTORY: \
     case PYE_MISSING: \
@@ -238,7 +238,7 @@ static int serve_chmod(const char *path, mode_t mode)
 static int serve_rename(const char *path, const char *to)
 {
     struct pye_node other;
-    enum pye_node_kind kind = pye_tree_find(to, &other);
+    enum pye_node_kind kind = pye_tree_serve(to, &other);
     if (kind == PYE_FILE || kind == PYE_DIRECTORY || kind == PYE_MISSING)
         return fail(EROFS);
     if (kind == PYE_BESIDE)
@@ -287,7 +287,7 @@ static DIR *open_listing(const struct pye_node *node)
 static DIR *serve_opendir(const char *path)
 {
     struct pye_node node;
-    enum pye_node_kind kind = pye_tree_find(path, &node);
+    enum pye_node_kind kind = pye_tree_serve(path, &node);
     if (kind == PYE_OUTSIDE || kind == PYE_BESIDE)
         return NEXT(opendir)(kind == PYE_BESIDE ? node.name : path);
     return open_listing(&node);

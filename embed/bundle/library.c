@@ -6,6 +6,7 @@
 
 #include "embed/bundle/bundle.h"
 #include "embed/bundle/copy.h"
+#include "embed/bundle/files.h"
 #include "embed/bundle/libc.h"
 #include "embed/bundle/tree.h"
 #include "launcher/log.h"
@@ -132,10 +133,20 @@ static void *load_from_directory(const struct pye_entry *entry, int flags, bool 
     return handle;
 }
 
+/* --- from where it is --- */
+
+static void *load_in_place(const struct pye_entry *entry, int flags)
+{
+    char path[PATH_MAX];
+    return pye_files_check(entry, path) ? dlopen_next(path, flags) : NULL;
+}
+
 /* --- in order --- */
 
 static void *load(const struct pye_entry *entry, int flags)
 {
+    if (pye_bundle()->has_files)
+        return load_in_place(entry, flags);
     void *handle = load_again(entry, flags);
     if (handle != NULL || (flags & RTLD_NOLOAD) != 0)
         return handle;

@@ -63,8 +63,14 @@ enum pye_node_kind pye_tree_find(const char *path, struct pye_node *node)
     if (node->entry != NULL)
         return node->kind = PYE_FILE;
     node->entry = pye_archive_directory(&bundle->archive, node->name, node->length);
-    node->kind = is_top ? PYE_TOP : node->entry == NULL ? PYE_MISSING : PYE_DIRECTORY;
+    node->kind = is_top && !bundle->has_files ? PYE_TOP : node->entry == NULL ? PYE_MISSING : PYE_DIRECTORY;
     return node->kind;
+}
+
+enum pye_node_kind pye_tree_serve(const char *path, struct pye_node *node)
+{
+    const struct pye_bundle *bundle = pye_bundle();
+    return bundle == NULL || bundle->has_files ? PYE_OUTSIDE : pye_tree_find(path, node);
 }
 
 void pye_tree_stat(const struct pye_node *node, struct stat *status)

@@ -28,6 +28,9 @@ struct pye_node {
 /* Sets all of node but where the path is outside, when it sets nothing. */
 enum pye_node_kind pye_tree_find(const char *path, struct pye_node *node);
 
+/* The same for those who open files: outside, too, is what lies in a directory. */
+enum pye_node_kind pye_tree_serve(const char *path, struct pye_node *node);
+
 /* What stat(2) says of a file or directory. */
 void pye_tree_stat(const struct pye_node *node, struct stat *status);
 

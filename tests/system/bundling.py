@@ -23,6 +23,25 @@ def build(out, *arguments, status=0, program=PYENTRY, **options):
     return done
 
 
+FORMS = ("file", "directory")  # what a bundle can be written as
+
+
+def build_as(form, out, *arguments, **options):
+    """The same in that form: the path of the executable."""
+    build(out, *(["--dir"] if form == "directory" else []), *arguments, **options)
+    return out / out.name if form == "directory" else out
+
+
+def files_of(program):
+    """Where a bundle's files are, as a path."""
+    return program.parent / "files" if (program.parent / "files").is_dir() else program
+
+
+def whole(program):
+    """What was written: the file, or the directory."""
+    return program if files_of(program) == program else program.parent
+
+
 def vendor(folder, *names):
     """Copy packages, modules and their metadata by the first part of their names."""
     folder.mkdir(exist_ok=True)
@@ -60,4 +79,5 @@ def readable_by_tools(path):
     }
 
 
-__all__ = ["DIST_PACKAGES", "PYENTRY", "STDLIB", "VERSION", "build", "out_of_reach", "readable_by_tools", "vendor"]
+__all__ = ["DIST_PACKAGES", "FORMS", "PYENTRY", "STDLIB", "VERSION", "build", "build_as", "files_of", "out_of_reach",
+           "readable_by_tools", "vendor", "whole"]

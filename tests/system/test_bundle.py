@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bundling import STDLIB, build, out_of_reach, readable_by_tools
+from bundling import FORMS, STDLIB, build, build_as, files_of, out_of_reach, readable_by_tools, whole
 from harness import PYENTRY, PYTHON, clean_env, run, write_tree
 
 SHOW = """\
@@ -42,19 +42,17 @@ def inputs(tmp_path_factory):
     })
 
 
-@pytest.fixture(scope="module")
-def app(inputs, tmp_path_factory):
-    out = tmp_path_factory.mktemp("app") / "app"
-    build(out, "-m", "pkg.main", inputs / "src", inputs / "vendor")
-    return out
+@pytest.fixture(scope="module", params=FORMS)
+def app(request, inputs, tmp_path_factory):
+    return build_as(request.param, tmp_path_factory.mktemp("app") / "app", "-m", "pkg.main", inputs / "src",
+                    inputs / "vendor")
 
 
-@pytest.fixture(scope="module")
-def standalone(inputs, tmp_path_factory):
+@pytest.fixture(scope="module", params=FORMS)
+def standalone(request, inputs, tmp_path_factory):
     """With the standard library."""
-    out = tmp_path_factory.mktemp("standalone") / "app"
-    build(out, "-m", "pkg.main", "--stdlib", inputs / "src")
-    return out
+    return build_as(request.param, tmp_path_factory.mktemp("standalone") / "app", "-m", "pkg.main", "--stdlib",
+                    inputs / "src")
 
 
 def shown(done):
@@ -69,8 +67,8 @@ def test_the_main_module_runs_as_python_m_runs_it(app):
     seen = shown(run([app, "a", "--b", "-c"]))
     assert seen["argv"] == [str(app), "a", "--b", "-c"]
     assert (seen["name"], seen["spec"], seen["package"]) == ("__main__", "pkg.main", "pkg")
-    assert seen["file"] == f"{app}/pkg/main.py"
-    assert seen["path"][0] == str(app)
+    assert seen["file"] == f"{files_of(app)}/pkg/main.py"
+    assert seen["path"][0] == str(files_of(app))
     assert not any("-packages" in entry for entry in seen["path"])
     assert seen["executable"] == str(app)
     assert seen["frozen"] == "unset"
@@ -92,6 +90,7 @@ def test_an_app_can_use_runpy(tmp_path):
     assert run([tmp_path / "app"]).stdout == b"3\n"
 
 
+@pytest.mark.parametrize("app", ["file"], indirect=True)
 def test_a_plain_python_runs_it_as_a_zip_file(app):
     assert json.loads(run([PYTHON, app, "x"]).stdout)["spec"] == "pkg.main"
 
@@ -115,7 +114,7 @@ def test_an_input_with_a_main_module_needs_no_name(tmp_path):
 
 def test_with_the_stdlib_nothing_else_is_needed(standalone):
     seen = shown(run([*out_of_reach(), standalone]))
-    assert all(entry.startswith(str(standalone)) for entry in seen["path"])
+    assert all(entry.startswith(str(files_of(standalone))) for entry in seen["path"])
 
 
 def test_without_a_standard_library_one_line_says_so(app):
@@ -131,8 +130,8 @@ def test_a_standard_library_above_the_bundle_is_found(app, tmp_path):
     (tmp_path / "lib").mkdir()
     shutil.copytree(STDLIB, tmp_path / tail, symlinks=True, ignore=shutil.ignore_patterns("test", "__pycache__", "config-*"))
     (tmp_path / "bin").mkdir()
-    shutil.copy(app, tmp_path / "bin" / "app")
-    seen = shown(run([*out_of_reach(), tmp_path / "bin" / "app"]))
+    run(["cp", "-a", whole(app), tmp_path / "bin"])
+    seen = shown(run([*out_of_reach(), tmp_path / "bin" / app.relative_to(whole(app).parent)]))
     assert str(tmp_path / tail) in seen["path"]
 
 
@@ -153,7 +152,7 @@ def test_a_link_called_python_is_python(app, tmp_path):
     (tmp_path / "python3").symlink_to(app)
     write_tree(tmp_path, {"script.py": "import sys, pkg.other\nprint(sys.argv[1:], pkg.other.__file__)\n"})
     done = run([tmp_path / "python3", tmp_path / "script.py", "-x"])
-    assert done.stdout == f"['-x'] {app}/pkg/other.py\n".encode(), done.stderr
+    assert done.stdout == f"['-x'] {files_of(app)}/pkg/other.py\n".encode(), done.stderr
 
 
 def test_a_link_called_pyentry_has_pyentrys_options_and_commands(inputs, tmp_path):
@@ -175,7 +174,7 @@ def test_pythonpath_comes_behind_the_bundle(app, tmp_path):
 
 def test_the_program_can_ask_whether_it_is_bundled(app):
     code = "import pyentry; print(pyentry.bundle)"
-    assert run([app, "-c", code]).stdout.decode().strip() == str(app)
+    assert run([app, "-c", code]).stdout.decode().strip() == str(files_of(app))
     assert run([PYENTRY, "-c", code]).stdout == b"None\n"
 
 
@@ -219,8 +218,9 @@ def test_sys_executable_and_argv_start_the_same_again(app):
 
 def test_a_file_of_the_bundle_is_run_by_python(app):
     """`subprocess.run([sys.executable, __file__])`."""
-    done = run([app, "-c", "import subprocess, sys; subprocess.run([sys.executable, sys.executable + '/script.py', 'x'])"])
-    assert done.stdout == f"['{app}/script.py', 'x'] {app}\n".encode(), done.stderr
+    code = "import pyentry, subprocess, sys; subprocess.run([sys.executable, pyentry.bundle + '/script.py', 'x'])"
+    done = run([app, "-c", code])
+    assert done.stdout == f"['{files_of(app)}/script.py', 'x'] {files_of(app)}\n".encode(), done.stderr
 
 
 def test_default_arguments_are_for_an_empty_command_line(inputs, tmp_path):
@@ -347,6 +347,7 @@ REFUSALS = {
     "an open quote": (["-m", "m", "--args", "'x", "IN"], "--args: No closing quotation"),
     "two of a name": (["-m", "m", "IN", "OTHER"], "would both be m.py in the bundle, and differ"),
     "module and package": (["-m", "m", "IN", "THIRD"], "are both the module pack"),
+    "two forms": (["-m", "m", "--dir", "--rootfs", "IN/root", "IN"], "--rootfs holds a bundle in one file: leave --dir out"),
     "no directory": (["-m", "m", "-o", "IN/none/app", "IN"], "cannot be written in"),
 }
 

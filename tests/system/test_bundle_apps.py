@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from bundling import build, out_of_reach, vendor
+from bundling import FORMS, build_as, files_of, out_of_reach, vendor, whole
 from harness import run, until, write_tree
 from serving import DEADLINE, Service, clean_environment, free_port
 from test_frameworks import (APPS, AT_DJANGO, BOOTED, IS_DEBIAN, LISTENING, RUNNING, get)
@@ -81,20 +81,26 @@ mount -o remount,ro,bind / && cd /run/work && unset HOME TMPDIR && shift 2 && ex
 """
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+@pytest.fixture(scope="module", params=FORMS)
+def bundle(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("apps")
     write_tree(folder / "src", FILES)
     vendor(folder / "vendor", *PACKAGES)
     (folder / "out").mkdir()
-    build(folder / "out" / "app", "-m", "serve", "--stdlib", "--exclude", "tests", "--exclude", "locale/[a-df-z]*", folder / "src", folder / "vendor", APPS)
+    program = build_as(request.param, folder / "out" / "app", "-m", "serve", "--stdlib", "--exclude", "tests",
+                       "--exclude", "locale/[a-df-z]*", folder / "src", folder / "vendor", APPS)
     shutil.rmtree(folder / "vendor")
-    return folder / "out" / "app"
+    return program
+
+
+def inside(bundle, path):
+    """Where command() puts what lies in the directory that was written to."""
+    return f"/run/bundle/{path.relative_to(whole(bundle).parent)}"
 
 
 def command(bundle, cwd, *arguments):
-    return [*out_of_reach("/usr/lib/python3.11"), "unshare", "--mount", "/bin/sh", "-c", BARE, "sh", str(bundle.parent),
-            str(cwd), "/run/bundle/app", *arguments]
+    return [*out_of_reach("/usr/lib/python3.11"), "unshare", "--mount", "/bin/sh", "-c", BARE, "sh",
+            str(whole(bundle).parent), str(cwd), inside(bundle, bundle), *arguments]
 
 
 def serve(bundle, tmp_path, *arguments):
@@ -151,7 +157,7 @@ def test_django_with_templates_and_admin(bundle, tmp_path):
         until(lambda: answers(ready.group(1)), "an answer", DEADLINE)
         address = ready.group(1)
         assert get(address + "/page") == (200, "<p>hello you</p>\n")
-        assert get(address + "/found")[1] == "/run/bundle/app/django/contrib/admin/static/admin/css/base.css"
+        assert get(address + "/found")[1] == inside(bundle, files_of(bundle)) + "/django/contrib/admin/static/admin/css/base.css"
         status, css = get(address + "/static/admin/css/base.css")
         assert status == 200 and "body" in css
         assert "csrfmiddlewaretoken" in get(address + "/admin/login/")[1]

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from bundling import build, out_of_reach
+from bundling import FORMS, build, build_as, files_of, out_of_reach, whole
 from harness import PROBES, PYENTRY, PYTHON, VERSION, clean_env, run, traced_calls, write_tree
 
 PROBE = PROBES / "bundled_imports.py"
@@ -29,34 +29,37 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
+@pytest.fixture(scope="module", params=FORMS)
+def place(request, tmp_path_factory):
+    """The inputs, and what was built of them."""
     folder = tmp_path_factory.mktemp("imports")
     write_tree(folder / "in", FILES)
-    build(folder / "app", "-m", "run", folder / "in")
-    build(folder / "alone", "-m", "run", "--stdlib", folder / "in")
-    build(folder / "sourceless", "-m", "run", "--no-source", folder / "in")
-    return folder
+    made = {name: build_as(request.param, folder / name, "-m", "run", *options, folder / "in")
+            for name, options in (("app", []), ("alone", ["--stdlib"]), ("sourceless", ["--no-source"]))}
+    return {"in": folder / "in", "form": request.param, **made}
 
 
 def reported(bundle):
-    return json.loads(run([bundle, "-c", PROBE.read_text(), str(bundle)]).stdout)
+    return json.loads(run([bundle, "-c", PROBE.read_text(), str(files_of(bundle))]).stdout)
 
 
 @pytest.mark.parametrize("bundle", ["app", "alone"])
 def test_the_protocol_says_what_it_says_of_a_directory(place, bundle, tmp_path):
-    shutil.copytree(place / "in", tmp_path / "in")
+    shutil.copytree(place["in"], tmp_path / "in")
     env = clean_env(PYTHONPATH=str(tmp_path / "in"))
     theirs = json.loads(run([PYTHON, "-c", PROBE.read_text(), str(tmp_path / "in")], env=env).stdout)
-    ours = reported(place / bundle)
+    ours = reported(place[bundle])
     assert len(theirs) > 60
-    # From 3.13 on importlib.resources finds the namespace package twice: in the directory, and in the zip file.
-    known = {"files namespace"} if VERSION >= (3, 13) else set()
+    known = set()
+    if place["form"] == "directory":
+        known = {"cached"}  # the code is in the executable
+    elif VERSION >= (3, 13):
+        known = {"files namespace"}  # importlib.resources finds it twice: in the directory, and in the zip file
     assert {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name] and name not in known} == {}
 
 
 def test_without_source_it_is_as_from_compiled_files(place):
-    with_source, without = reported(place / "app"), reported(place / "sourceless")
+    with_source, without = reported(place["app"]), reported(place["sourceless"])
     for name, value in without.items():
         if name.startswith("get_source ") and value is not None:
             assert value.startswith("OSError") or value == with_source[name], (name, value)
@@ -68,14 +71,14 @@ def test_without_source_it_is_as_from_compiled_files(place):
 def test_a_namespace_package_goes_on_outside(place, tmp_path):
     write_tree(tmp_path, {"portion/outside.py": "", "extended/more.py": ""})
     code = "import portion.inside, portion.outside, extended.more; print(len(portion.__path__), len(extended.__path__))"
-    done = run([place / "app", "-c", code], env=clean_env(PYTHONPATH=str(tmp_path)))
+    done = run([place["app"], "-c", code], env=clean_env(PYTHONPATH=str(tmp_path)))
     assert done.stdout == (b"2 1\n" if b"extended.more" in done.stderr else b"2 2\n"), done.stderr
 
 
 def test_the_order_of_sys_path_holds(place, tmp_path):
     write_tree(tmp_path, {"single.py": "value = 2\n"})
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import single; print(single.value)"
-    assert run([place / "app", "-c", code]).stdout == b"2\n"
+    assert run([place["app"], "-c", code]).stdout == b"2\n"
 
 
 def test_built_in_and_frozen_modules_come_first(tmp_path):
@@ -86,13 +89,17 @@ def test_built_in_and_frozen_modules_come_first(tmp_path):
 
 def test_a_start_searches_no_file_system(place):
     """With the standard library inside: nothing is looked up but by the loader, the C library, and for the limits."""
-    calls = traced_calls([place / "alone"], "openat,open,newfstatat,stat,lstat,access,readlink,getdents64,execve")
+    calls = traced_calls([place["alone"]], "openat,open,newfstatat,stat,lstat,access,readlink,getdents64,execve")
     began = next(number for number, call in enumerate(calls) if "/proc/self/exe" in call)  # the loader is done
-    known = ("/locale/", "/cgroup/", *(["pyvenv.cfg"] if VERSION < (3, 11) else []))
+    known = ["/locale/", "/cgroup/", *(["pyvenv.cfg"] if VERSION < (3, 11) else [])]
+    if place["form"] == "directory":
+        began += 1 + next(number for number, call in enumerate(calls[began:]) if '/files"' in call)  # whether it is there
+        known.append(".zip")  # of sys.path, which the kernel knows nothing of
     searched = [call for call in calls[began:] if "/usr/lib/python" in call or "getdents" in call
                 or "ENOENT" in call and not any(place in call for place in known)]
     assert searched == []
-    assert [call for call in calls if "/alone/" in call] == []
+    below = [call for call in calls[began:] if f"{files_of(place['alone'])}/" in call]
+    assert [call for call in below if not any(place in call for place in known)] == []
 
 
 def test_collections_are_rarer_during_an_import_only(tmp_path):
@@ -163,8 +170,8 @@ def compile_c(source, out, *flags):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
-def extensions(tmp_path_factory):
+@pytest.fixture(scope="module", params=FORMS)
+def extensions(request, tmp_path_factory):
     """A package as auditwheel leaves it: two modules that need a library, which needs another, in pkg.libs."""
     folder = tmp_path_factory.mktemp("extensions")
     libs = folder / "in" / "pkg.libs"
@@ -179,25 +186,31 @@ def extensions(tmp_path_factory):
     for name in ("one", "two"):
         compile_c(EXTENSION.replace("NAME", name), folder / "in" / "pkg" / (name + suffix), f"-I{include}", f"-L{libs}",
                   "-l:liba-1234.so", "-Wl,-rpath,$ORIGIN/../pkg.libs", "-Wl,--unresolved-symbols=ignore-all")
-    build(folder / "app", "-m", "run", "--stdlib", folder / "in")
+    program = build_as(request.param, folder / "app", "-m", "run", "--stdlib", folder / "in")
     shutil.rmtree(folder / "in")
-    return folder / "app"
+    return program
 
 
-def test_extension_modules_load_from_memory_with_their_libraries(extensions):
+def test_extension_modules_load_with_their_libraries(extensions):
+    """From memory, or from where they are."""
     code = "import pkg.one, pkg.two; print(pkg.one.value(), pkg.two.value(), pkg.one.__file__, pkg.one.origin())"
     done = run([extensions, "-c", code], env=clean_env(TMPDIR="/nowhere", HOME=None))
     assert done.returncode == 0, done.stderr
     words = done.stdout.decode().split()
     assert words[:2] == ["42", "42"]
-    assert words[2].startswith(f"{extensions}/pkg/one.") and words[2].endswith(".so")
-    assert words[3].startswith("/proc/self/fd/")
+    assert words[2].startswith(f"{files_of(extensions)}/pkg/one.") and words[2].endswith(".so")
+    assert words[3] == words[2] if whole(extensions).is_dir() else words[3].startswith("/proc/self/fd/")
     assert b"memfd" not in run([extensions, "-c", "import pkg.one, os; os.system('ls -l /proc/$PPID/fd')"]).stdout
 
 
 REFUSED = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=memfd_create:error=EPERM"]
 
 
+def in_one_file(test):
+    return pytest.mark.parametrize("extensions", ["file"], indirect=True)(test)
+
+
+@in_one_file
 def test_where_memory_is_refused_they_load_from_a_directory_that_is_gone(extensions, tmp_path):
     code = "import pkg.one, pkg.two, os; print(pkg.one.value(), pkg.one.origin(), os.listdir(os.environ['TMPDIR']))"
     done = run([*REFUSED, extensions, "-c", code], env=clean_env(TMPDIR=str(tmp_path)))
@@ -207,6 +220,7 @@ def test_where_memory_is_refused_they_load_from_a_directory_that_is_gone(extensi
     assert not list(tmp_path.iterdir())
 
 
+@in_one_file
 def test_where_nothing_works_one_line_says_so(extensions):
     done = run([*REFUSED, extensions], env=clean_env(TMPDIR="/nowhere"))
     assert done.returncode == 1
@@ -217,7 +231,7 @@ def test_where_nothing_works_one_line_says_so(extensions):
 
 
 def test_ctypes_opens_a_library_in_the_bundle(extensions):
-    code = f"import ctypes; print(ctypes.CDLL('{extensions}/pkg.libs/liba-1234.so').library_value())"
+    code = f"import ctypes; print(ctypes.CDLL('{files_of(extensions)}/pkg.libs/liba-1234.so').library_value())"
     assert run([extensions, "-c", code]).stdout == b"42\n"
 
 
@@ -261,13 +275,12 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory):
+@pytest.fixture(scope="module", params=FORMS)
+def workers(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("workers")
     write_tree(folder / "in", {"work/__init__.py": "", "work/main.py": WORKERS.replace("import helper", "from . import helper"),
                                "work/helper.py": "def double(x):\n    return 2 * x\n"})
-    build(folder / "app", "-m", "work.main", "--stdlib", folder / "in")
-    return folder / "app"
+    return build_as(request.param, folder / "app", "-m", "work.main", "--stdlib", folder / "in")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -291,15 +304,16 @@ def leftovers():
 
 
 def test_nothing_is_written_and_nothing_stays(workers, tmp_path):
-    """A read-only root, no HOME, no TMPDIR, and SIGKILL in the middle."""
+    """A read-only root, no HOME, no TMPDIR, and SIGKILL in the middle. It has been moved, too."""
     (tmp_path / "empty").mkdir()
     script = 'mount --make-rprivate / && mount -t tmpfs -o ro none /tmp/ && mount -o remount,ro,bind / && exec "$@"'
-    shutil.copy(workers, tmp_path / "app")
+    run(["cp", "-a", whole(workers), tmp_path / "moved"])
     before = leftovers()
     code = ("import ctypes, ssl, sqlite3, asyncio, decimal, os, signal; print('all', flush=True);"
             "os.kill(os.getpid(), signal.SIGKILL)")
     inside = ["unshare", "--mount", "sh", "-c", 'mkdir -p /run/t && mount --bind "$0" /run/t && ' + script, str(tmp_path)]
-    done = run([*inside, "/run/t/app", "-c", code], env={"PATH": "/usr/bin:/bin"})
+    program = tmp_path / "moved" / "app" if whole(workers).is_dir() else tmp_path / "moved"
+    done = run([*inside, f"/run/t/{program.relative_to(tmp_path)}", "-c", code], env={"PATH": "/usr/bin:/bin"})
     assert (done.stdout, done.returncode) == (b"all\n", -9), done.stderr
     assert leftovers() == before
-    assert sorted(os.listdir(tmp_path)) == ["app", "empty"]
+    assert sorted(os.listdir(tmp_path)) == ["empty", "moved"]

@@ -3,7 +3,7 @@
 Terminated  raised in the main thread when SIGTERM arrives; a SystemExit
 limits      the CPUs and the memory that this process may use, and where that stands; looked up at each access
 version     pyentry's own version
-bundle      the path of the bundle that the program runs from, or None
+bundle      the path below which the files are of the bundle that the program runs from, or None
 
 checkpoint, before_snapshot, after_restore  what a program says about its snapshot (pyentry --snapshot)
 

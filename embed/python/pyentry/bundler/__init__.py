@@ -3,6 +3,7 @@
 collect  which files go in, under which names; what is left out, and why
 elf      what a shared library says of itself
 archive  compiles, and writes the file
+directory  writes a directory in place of the file
 command  the command line, the refusals, the summary
 """
 

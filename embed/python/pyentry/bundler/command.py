@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 
-from pyentry.bundler import archive, rootfs
+from pyentry.bundler import archive, directory, rootfs
 from pyentry.bundler.collect import HOME, Collection
 from pyentry.bundler.elf import read as read_elf
 from pyentry.bundler.errors import Refused
@@ -40,13 +40,16 @@ def extras(text):
 def parser():
     made = argparse.ArgumentParser(prog="pyentry --bundle", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False,
                                    usage="%(prog)s -o OUT [-m MODULE[:FUNCTION]] [option]... PATH...")
-    made.add_argument("-o", dest="out", metavar="OUT", required=True, help="the file to write; with --rootfs, its path in there")
+    made.add_argument("-o", dest="out", metavar="OUT", required=True,
+                      help="the file to write; with --dir, the directory; with --rootfs, its path in there")
     made.add_argument("-m", dest="main", metavar="MODULE[:FUNCTION]",
                       help="what the bundle runs; default: the __main__.py of an input")
     made.add_argument("--args", default="", metavar="ARGUMENTS",
                       help="arguments for when it is given none; ${NAME} and ${NAME:-otherwise} are replaced at the start")
     made.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
                       help="one of pyentry's own options; its variable in the environment wins")
+    made.add_argument("--dir", action="store_true",
+                      help="write a directory in place of one file: an executable of its name, and beside it the files")
     made.add_argument("--stdlib", action="store_true",
                       help="put in the standard library: no Python installation is needed to run it")
     made.add_argument("--rootfs", metavar="DIR",
@@ -58,7 +61,7 @@ def parser():
                       help="leave out what matches: a name anywhere (tests), or a path from the top (pkg/data/*.csv)")
     made.add_argument("--optimize", type=int, choices=(0, 1, 2), default=0,
                       help="as python's -O: 1 without assertions, 2 without docstrings")
-    made.add_argument("--force", action="store_true", help="overwrite what is there")
+    made.add_argument("--force", action="store_true", help="replace what is there, when all went well")
     made.add_argument("--verbose", action="store_true", help="name every file that is left out")
     made.add_argument("paths", nargs="*", metavar="PATH")
     return made
@@ -136,6 +139,8 @@ def manifest(options, seconds):
              ("stdlib", int(options.stdlib)), ("optimize", options.optimize)]
     if not options.stdlib:
         lines.append(("library", sysconfig.get_path("stdlib")))
+    if options.dir:
+        lines.append(("files", directory.FILES))
     if options.main and ":" not in options.main:
         lines.append(("main", options.main))
     lines += [("option", option) for option in options.option] + [("arg", word) for word in words]
@@ -202,11 +207,15 @@ def warn(collection, libraries, options, machine):
 def check_place(options):
     """Before the work, what would refuse its result."""
     if options.rootfs is not None:
+        if options.dir:
+            raise Refused("--rootfs holds a bundle in one file: leave --dir out")
         rootfs.prepare(options)
     elif options.extras:
         raise Refused("--with is for --rootfs")
+    elif options.dir:
+        directory.check_place(options.out, options.force)
     elif os.path.isdir(options.out):
-        raise Refused(f"{options.out} is a directory: name the file to write")
+        raise Refused(f"{options.out} is a directory: name the file to write, or --dir")
     elif os.path.lexists(options.out) and not options.force:
         raise Refused(f"{options.out} is already there: --force overwrites it")
 
@@ -226,9 +235,9 @@ def collect(options):
 
 @contextlib.contextmanager
 def place(options, tree, seconds):
-    """Where to write the executable, so that all of it appears at once."""
+    """Where to write, so that all of it appears at once."""
     if tree is None:
-        with archive.replacing(options.out) as path:
+        with (directory if options.dir else archive).replacing(options.out) as path:
             yield path
     else:
         with replacing(tree, options.rootfs, seconds) as top:
@@ -251,7 +260,10 @@ def build(options):
     entries.update(archive.own_entries(lines, libraries.rows()))
     warn(collection, libraries, options, itself.machine)
     with place(options, tree, seconds) as path:
-        size = archive.write_executable(path, program, entries, seconds)
+        if options.dir:
+            size = directory.write_directory(path, directory.name_of(options.out), program, entries, collection, seconds)
+        else:
+            size = archive.write_executable(path, program, entries, seconds)
     report(options, collection, counts, size)
     if tree:
         report_root(options, tree, size)
