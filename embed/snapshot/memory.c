@@ -204,6 +204,50 @@ static void find_advice(struct writer *writer)
     }
 }
 
+/* --- fewer of them --- */
+
+static bool continues(const struct pye_image_area *one, const struct pye_image_area *next)
+{
+    return one->end == next->start && one->kind == PYE_AREA_PRIVATE && next->kind == PYE_AREA_PRIVATE
+           && one->protection == next->protection && one->advice == next->advice;
+}
+
+static void join_runs(struct writer *writer, struct pye_image_area *area, const struct pye_image_run *runs,
+                      uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct pye_image_run run = runs[i], *last = &writer->runs[writer->header.runs - 1];
+        if (area->runs > 0 && last->end == run.start) {
+            last->end = run.end;
+        } else {
+            writer->runs[writer->header.runs++] = run;
+            area->runs++;
+        }
+    }
+}
+
+/* What the kernel keeps apart, since it came from files and from nowhere, need not be apart any more: each area and each
+ * run is a system call at each start. */
+static void join_areas(struct writer *writer)
+{
+    const struct pye_image_run *runs = writer->runs;
+    uint32_t count = writer->header.areas;
+    writer->header.areas = writer->header.runs = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct pye_image_area area = writer->areas[i], *last = &writer->areas[writer->header.areas - 1];
+        uint32_t own = area.runs;
+        if (writer->header.areas > 0 && continues(last, &area)) {
+            last->end = area.end;
+        } else {
+            last = &writer->areas[writer->header.areas++];
+            *last = area;
+            last->runs = 0;
+        }
+        join_runs(writer, last, runs, own);
+        runs += own;
+    }
+}
+
 /* --- the file --- */
 
 static bool put(struct writer *writer, const void *data, uint64_t bytes, uint64_t offset)
@@ -305,6 +349,7 @@ bool pye_memory_write(const struct pye_taking *taking, uint64_t stack_pointer, c
     if (!begin_header(writer, stack_pointer) || !take_words(writer, words, words_bytes) || !find_areas(writer))
         return false;
     find_advice(writer);
+    join_areas(writer);
     place_pages(writer);
     return put_pages(writer) && put_tables(writer);
 }

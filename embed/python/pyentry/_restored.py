@@ -157,10 +157,9 @@ def _renew_signals(ignored):
 
 
 def _renew_randomness():
+    """All but random's own functions: that module does it in every forked child."""
     _pyentry.renew_libraries(state["contexts"])
     loaded = sys.modules.get
-    if loaded("random"):
-        loaded("random").seed()
     for thing in state["randoms"]:
         thing.seed()
     if loaded("_ssl"):
