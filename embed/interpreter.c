@@ -7,6 +7,7 @@
 #include "embed/embed.h"
 #include "embed/interpreter.h"
 #include "embed/module.h"
+#include "embed/pages.h"
 #include "embed/signals.h"
 #include "embed/startup.h"
 #include "embed/terminate.h"
@@ -73,6 +74,7 @@ PyStatus pye_interpreter_begin(int argc, char **argv, const struct pye_settings 
     PyPreConfig preconfig;
     PyConfig config;
 
+    pye_pages_prepare();
     if (pye_module_register() < 0)
         return PyStatus_NoMemory();
     if (settings->faulthandler == PYE_ON && pye_log_is_json())
