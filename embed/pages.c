@@ -28,7 +28,8 @@ static int bring_segment(struct dl_phdr_info *object, size_t size, void *inside)
     }
     begin = (begin + page - 1) & -page;
     if (end > begin)
-        madvise((void *)(object->dlpi_addr + begin), end - begin, MADV_POPULATE_WRITE);
+        madvise((void *)(object->dlpi_addr + begin), /* NOLINT(performance-no-int-to-ptr) */
+                end - begin, MADV_POPULATE_WRITE);
     (void)size;
     return end != 0;
 #else

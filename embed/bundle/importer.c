@@ -4,6 +4,7 @@
 
 #include "embed/bundle/bundle.h"
 #include "embed/bundle/runner.h"
+#include "embed/bundle/shortcut.h"
 #include "embed/bundle/tree.h"
 #include "embed/subtype.h"
 
@@ -20,6 +21,8 @@ static struct {
     PyObject *source_loader, *sourceless_loader, *finder;                     /* ours: types */
     PyObject *plain_source_loader, *extension_loader;                         /* importlib's: types */
     PyObject *gc;
+    PyObject *importer;                                                       /* of the bundle, on sys.meta_path */
+    unsigned char magic[4];                                                   /* of a .pyc for this Python */
 } types;
 
 /* --- paths --- */
@@ -29,8 +32,13 @@ static PyObject *path_of(const char *name, size_t length)
 {
     const struct pye_bundle *bundle = pye_bundle();
     char path[PATH_MAX * 2];
-    int size = snprintf(path, sizeof path, "%s%s%.*s", bundle->root, length == 0 ? "" : "/", (int)length, name);
-    return PyUnicode_DecodeFSDefaultAndSize(path, size);
+    size_t size = bundle->root_length;
+    memcpy(path, bundle->root, size);
+    if (length > 0)
+        path[size++] = '/';
+    memcpy(path + size, name, length);
+    path[size + length] = '\0'; /* until there are codecs, the C library decodes */
+    return PyUnicode_DecodeFSDefaultAndSize(path, (Py_ssize_t)(size + length));
 }
 
 /* What path names in the bundle. Paths that cannot be encoded are none of ours. */
@@ -91,9 +99,8 @@ static PyObject *code_of(const struct pye_entry *entry, PyObject *source)
     const char *data = pye_tree_read(entry);
     if (data == NULL)
         return damaged();
-    long magic = PyImport_GetMagicNumber();
     if (entry->size < PYC_HEADER_BYTES || (unsigned char)data[PYC_FLAGS] != UNCHECKED_HASH
-        || memcmp(data, (unsigned char[]){magic & 0xff, magic >> 8 & 0xff, magic >> 16 & 0xff, magic >> 24 & 0xff}, 4) != 0) {
+        || memcmp(data, types.magic, sizeof types.magic) != 0) {
         PyErr_Format(PyExc_ImportError, "%R was compiled by another Python than this one", source);
         return NULL;
     }
@@ -442,8 +449,11 @@ static int prepare(void)
     if (types.module_spec == NULL || types.call_with_frames_removed == NULL || types.fix_co_filename == NULL
         || types.exec == NULL || types.gc == NULL || types.plain_source_loader == NULL || types.extension_loader == NULL
         || types.source_loader == NULL || types.sourceless_loader == NULL || types.finder == NULL
-        || encode_suffixes() < 0)
+        || encode_suffixes() < 0 || pye_shortcut_install(types.importer, types.module_spec) < 0)
         return -1;
+    long magic = PyImport_GetMagicNumber();
+    for (size_t i = 0; i < sizeof types.magic; i++)
+        types.magic[i] = (unsigned char)(magic >> i * 8 & 0xff);
     /* Before zipimport's, which would take the bundle for a zip file: it is one. */
     PyObject *hook = PyCFunction_New(&path_hook_definition, NULL);
     PyObject *hooks = PySys_GetObject("path_hooks");
@@ -473,6 +483,24 @@ static PyObject *search(PyObject *fullname, PyObject *path)
     Py_RETURN_NONE;
 }
 
+PyObject *pye_importer_find(PyObject *fullname, PyObject *path)
+{
+    if (path == Py_None)
+        path = PySys_GetObject("path");
+    if (path == NULL || !PyList_Check(path))
+        Py_RETURN_NONE;
+    Py_INCREF(path);
+    PyObject *spec = search(fullname, path);
+    Py_DECREF(path);
+    return spec;
+}
+
+bool pye_importer_has_made(PyObject *loader)
+{
+    return Py_TYPE(loader) == (PyTypeObject *)types.source_loader
+           || Py_TYPE(loader) == (PyTypeObject *)types.sourceless_loader;
+}
+
 static PyObject *importer_find_spec(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     (void)module;
@@ -482,13 +510,7 @@ static PyObject *importer_find_spec(PyObject *module, PyObject *const *args, Py_
     }
     if (types.finder == NULL && prepare() < 0)
         return NULL;
-    PyObject *path = count > 1 && args[1] != Py_None ? args[1] : PySys_GetObject("path");
-    if (path == NULL || !PyList_Check(path))
-        Py_RETURN_NONE;
-    Py_INCREF(path);
-    PyObject *spec = search(args[0], path);
-    Py_DECREF(path);
-    return spec;
+    return pye_importer_find(args[0], count > 1 ? args[1] : Py_None);
 }
 
 static PyMethodDef importer_methods[] = {
@@ -534,9 +556,7 @@ int pye_importer_finish(void)
 
 int pye_importer_install(void)
 {
-    PyObject *importer = PyModule_Create(&importer_definition);
     PyObject *meta_path = PySys_GetObject("meta_path");
-    int result = importer == NULL || meta_path == NULL ? -1 : PyList_Append(meta_path, importer);
-    Py_XDECREF(importer);
-    return result;
+    types.importer = PyModule_Create(&importer_definition);
+    return types.importer == NULL || meta_path == NULL ? -1 : PyList_Append(meta_path, types.importer);
 }

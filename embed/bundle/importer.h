@@ -9,10 +9,18 @@
 
 #include <Python.h>
 
+#include <stdbool.h>
+
 /* Puts the importer behind those for built-in and frozen modules. 0, or -1 with an exception. */
 int pye_importer_install(void);
 
 /* When the interpreter is ready: what a bundle has instead of site. */
 int pye_importer_finish(void);
+
+/* The spec of a module that path (None: sys.path) has in the bundle before anything else, or None. */
+PyObject *pye_importer_find(PyObject *fullname, PyObject *path);
+
+/* Whether a loader is one for plain modules in the bundle, and no subclass. */
+bool pye_importer_has_made(PyObject *loader);
 
 #endif

@@ -87,6 +87,43 @@ def test_built_in_and_frozen_modules_come_first(tmp_path):
     assert run([tmp_path / "app"]).stdout == b"False\n"
 
 
+OWN_FINDERS = """
+import importlib.machinery, importlib.util, sys
+asked = []
+class First:
+    def find_spec(name, path, target=None):
+        asked.append(name)
+class Loader(importlib.machinery.SourceFileLoader):
+    def create_module(self, spec):
+        module = type(sys)(spec.name)
+        module.made_by = "Loader"
+        return module
+class Second:
+    def find_spec(name, path, target=None):
+        if name == "pkg":
+            origin = single.__file__.replace("single.py", "pkg/__init__.py")
+            return importlib.util.spec_from_file_location(name, loader=Loader(name, origin))
+import single
+sys.meta_path[:0] = [First, Second]
+import later, pkg.sub
+del sys.meta_path[:2]
+import pkg.sub.leaf
+spec = importlib.util.find_spec("lazy")
+spec.cached = None
+spec.parent_of = "lazy"
+lazy = importlib.util.module_from_spec(spec)
+print(asked, pkg.made_by, pkg.__path__ == pkg.__spec__.submodule_search_locations,
+      [list(vars(module)) for module in (single, pkg.sub, pkg.sub.leaf, lazy)])
+"""
+
+
+def test_finders_and_loaders_of_the_programs_own_have_their_part(place):
+    env = clean_env(PYTHONPATH=str(place["in"]), PYTHONDONTWRITEBYTECODE="1")
+    theirs = run([PYTHON, "-c", OWN_FINDERS], env=env).stdout
+    assert b"['later', 'pkg', 'pkg.sub'] Loader True" in theirs
+    assert run([place["app"], "-c", OWN_FINDERS]).stdout == theirs
+
+
 def test_a_start_searches_no_file_system(place):
     """With the standard library inside: nothing is looked up but by the loader, the C library, and for the limits."""
     calls = traced_calls([place["alone"]], "openat,open,newfstatat,stat,lstat,access,readlink,getdents64,execve")
