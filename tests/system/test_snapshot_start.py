@@ -264,7 +264,50 @@ SECRETS = """if 1:
         "secrets": secrets.token_hex(8), "uuid4": str(uuid.uuid4()), "uuid1": str(uuid.uuid1()),
         "key": multiprocessing.current_process().authkey.hex(), "own": __import__("owned").mine.random(),
         "sqlite": sqlite3.connect(":memory:").execute("select random()").fetchone()[0],
-        "name": next(tempfile._get_candidate_names()), "libc": libc.random(), "canary": canary()}))
+        "name": next(tempfile._get_candidate_names()), "libc": libc.random(), "lrand48": libc.lrand48(),
+        "tickets": __import__("owned").tickets(), "ssl's private": __import__("owned").private(), "canary": canary(),
+        **__import__("owned").numpys()}))
+"""
+
+OWNED = """
+import ctypes, multiprocessing, os, random, sqlite3, ssl, tempfile, uuid
+pid = os.getpid()
+mine = random.Random(1)
+random.seed(1)
+ssl.RAND_bytes(1)
+next(tempfile._get_candidate_names())
+ctypes.CDLL(None).srandom(1)
+ctypes.CDLL(None).srand48(1)
+sqlite3.connect(":memory:").execute("select random()")
+uuid.uuid1()
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+libssl, libcrypto = ctypes.CDLL("libssl.so.3"), ctypes.CDLL("libcrypto.so.3")
+def private():
+    out = ctypes.create_string_buffer(8)
+    assert libcrypto.RAND_priv_bytes(out, 8) == 1
+    return out.raw.hex()
+private()
+def tickets():  # the keys of session tickets: SSL_CTRL_GET_TLSEXT_TICKET_KEYS
+    keys = ctypes.create_string_buffer(80)
+    inside = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
+    assert libssl.SSL_CTX_ctrl(inside, 58, 80, keys) == 1
+    return keys.raw.hex()
+tickets()
+try:
+    import numpy
+    numpy.random.seed(1)
+    numpy.random.standard_normal()  # they come in pairs: the other one is kept
+    generators = {"RandomState": numpy.random.RandomState(1), "default_rng": numpy.random.default_rng(1),
+                  "Philox": numpy.random.Generator(numpy.random.Philox(1)),
+                  "RandomState of PCG64": numpy.random.RandomState(numpy.random.PCG64(1))}
+    for one in generators.values():
+        one.standard_normal()
+    generators["numpy"] = numpy.random
+except ImportError:
+    generators = {}
+def numpys():
+    return {**{f"{name}: normal": one.standard_normal() for name, one in generators.items()},
+            **{f"{name}: bytes": one.bytes(8).hex() for name, one in generators.items()}}
 """
 
 CANARY = """if 1:
@@ -277,34 +320,32 @@ CANARY = """if 1:
 
 
 def test_randomness_is_new_with_equal_pids(tmp_path):
-    """Two starts that have the same PID share no random number, whatever was seeded before the snapshot."""
-    (tmp_path / "owned.py").write_text(
-        "import random, ssl, tempfile, sqlite3, multiprocessing, uuid, ctypes\nmine = random.Random(1)\n"
-        "random.seed(1)\nssl.RAND_bytes(1)\nnext(tempfile._get_candidate_names())\nctypes.CDLL(None).srandom(1)\n"
-        "sqlite3.connect(':memory:').execute('select random()')\nuuid.uuid1()\n")
-    take(tmp_path / "a.snap", "--preload", "owned", cwd=tmp_path)
-    command = [PYENTRY, "--init=never", "--restore-or-fail", f"--restore={tmp_path / 'a.snap'}", "-c",
-               CANARY + SECRETS]
+    """Two starts that have the same process id, and that of the builder, share no random number, whatever was seeded
+    before the snapshot. OpenSSL seeds anew by itself where the id is another."""
+    (tmp_path / "owned.py").write_text(OWNED)
+    alone = ["unshare", "--pid", "--fork", "--mount-proc"]
+    path = tmp_path / "a.snap"
+    built = run([*alone, PYENTRY, "--snapshot", "-o", path, "--preload", "owned"], cwd=tmp_path, env=clean_env())
+    assert built.returncode == 0, built.stderr
+    assert "numpy generators" in built.stdout.decode() or stock("-c", "import numpy").returncode
+    second = ["sh", "-c", '"$@"; exit $?', "sh"]
+    command = [PYENTRY, "--init=never", "--restore-or-fail", f"--restore={path}", "-c", CANARY + SECRETS]
     seen = []
     for _ in range(2):
-        done = run(["unshare", "--pid", "--fork", "--mount-proc", *command], cwd=tmp_path)
+        done = run([*alone, *second, *command], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         seen.append(json.loads(done.stdout))
-    assert seen[0].pop("pid") == seen[1].pop("pid") == 1
+    pid = int(said(path, "-c", "import owned; print(owned.pid)", cwd=tmp_path))
+    assert seen[0].pop("pid") == seen[1].pop("pid") == pid == 2
     assert {name for name in seen[0] if seen[0][name] == seen[1][name]} == set()
 
 
-def test_numpy_is_seeded_anew(tmp_path):
+def test_numpy_after_a_start(tmp_path):
     if stock("-c", "import numpy").returncode:
         pytest.skip("no numpy")
-    (tmp_path / "owned.py").write_text("import numpy\nnumpy.random.seed(1)\nmine = numpy.random.default_rng(1)\n"
-                                       "old = numpy.random.RandomState(1)\n")
-    take(tmp_path / "a.snap", "--preload", "owned", cwd=tmp_path)
-    code = ("import numpy, owned; print(numpy.random.random(), owned.mine.random(), owned.old.random());"
-            "print((numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum())")
-    first, second = (said(tmp_path / "a.snap", "-c", code, cwd=tmp_path).split("\n") for _ in range(2))
-    assert first[1] == second[1] == "27000000.0"
-    assert not set(first[0].split()) & set(second[0].split())
+    take(tmp_path / "a.snap", "--preload", "numpy")
+    code = "import numpy; print((numpy.ones((300, 300)) @ numpy.ones((300, 300))).sum())"
+    assert said(tmp_path / "a.snap", "-c", code) == "27000000.0\n"
 
 
 def test_hash_secret_is_of_the_snapshot(tmp_path):

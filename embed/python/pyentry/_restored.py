@@ -156,6 +156,19 @@ def _renew_signals(ignored):
             pass  # the C library's own
 
 
+def _renew_generator(numpy, thing):
+    """One of numpy's; what is behind numpy.random's own functions is a RandomState like others."""
+    kind = type(thing.bit_generator if isinstance(thing, numpy.random.Generator) else thing._bit_generator)
+    if kind is numpy.random.MT19937:  # which takes long to be seeded
+        new = {"bit_generator": "MT19937", "state": {"key": numpy.frombuffer(os.urandom(4 * 624), "u4"), "pos": 624}}
+    else:
+        new = kind().state
+    if isinstance(thing, numpy.random.Generator):
+        thing.bit_generator.state = new
+    else:
+        thing.set_state(new)  # with nothing left over from a pair of numbers
+
+
 def _renew_randomness():
     """All but random's own functions: that module does it in every forked child."""
     _pyentry.renew_libraries(state["contexts"])
@@ -164,15 +177,8 @@ def _renew_randomness():
         thing.seed()
     if loaded("_ssl"):
         loaded("_ssl").RAND_add(os.urandom(48), 48.0)
-    numpy = loaded("numpy.random")
-    if numpy is not None:
-        numpy.seed()
     for thing in state["generators"]:
-        if isinstance(thing, numpy.Generator):
-            kind = type(thing.bit_generator)
-            thing.bit_generator.state = kind().state
-        else:
-            thing.seed()
+        _renew_generator(loaded("numpy"), thing)
     if loaded("tempfile"):
         loaded("tempfile")._name_sequence = None
     for thing in state["names"]:
