@@ -44,6 +44,7 @@ struct pye_settings {
     bool supervised;     /* an init asks for the report when it is time */
     int term_status;     /* exit status after a SIGTERM; PYE_BY_SIGNAL: end by the signal itself */
     enum pye_switch faulthandler; /* Python tracebacks on a crash */
+    enum pye_switch fast_exit;    /* nothing is taken apart at the end */
     int cpus;            /* what os.cpu_count() says; 0: what the container leaves */
 };
 

@@ -9,6 +9,7 @@
 #include "embed/report.h"
 #include "embed/signals.h"
 #include "embed/stdio.h"
+#include "embed/teardown.h"
 #include "embed/terminate.h"
 #include "embed/traceback.h"
 
@@ -146,6 +147,7 @@ static int install(void)
         return -1;
     if (pye_signals_install() < 0)
         return -1;
+    pye_teardown_configure(startup.settings.fast_exit == PYE_ON);
     /* With -i a person waits for the prompt after the program: SIGTERM keeps python's meaning. */
     if (pye_terminate_install(pye_flag("inspect")) < 0)
         return -1;

@@ -6,6 +6,7 @@
 #include "embed/signals.h"
 #include "embed/stdio.h"
 #include "embed/subtype.h"
+#include "embed/teardown.h"
 
 #include <string.h>
 #include <sys/syscall.h>
@@ -358,7 +359,7 @@ static PyObject *close_down(PyObject *module, PyObject *unused)
     if (pye_stdio_close_down() < 0)
         return NULL;
     pye_report_disarm();
-    if (pye_sigterm_closing() < 0)
+    if (pye_sigterm_closing() < 0 || pye_teardown_begin() < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -39,6 +39,8 @@ static const struct option table[] = {
      "what os.cpu_count() says; auto: the least of the CPUs and the container's quota"},
     {"faulthandler", "on|off", "on", CHOICE, FIELD(python.faulthandler),
      "Python tracebacks when the process crashes"},
+    {"fast-exit", "on|off", "off", SWITCH, FIELD(python.fast_exit),
+     "end without taking the interpreter's modules apart; alone it means on"},
     {"log-format", "auto|text|json", "auto", CHOICE, FIELD(log_format),
      "form of pyentry's own lines and of uncaught tracebacks; auto: json on Cloud Run"},
     {"restore", "FILE", "", PATH, FIELD(restore),

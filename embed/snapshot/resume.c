@@ -9,6 +9,7 @@
 #include "embed/snapshot/kernel.h"
 #include "embed/snapshot/program.h"
 #include "embed/stdio.h"
+#include "embed/teardown.h"
 #include "launcher/descendants.h"
 #include "launcher/log.h"
 
@@ -30,6 +31,7 @@ static int renew_ours(const struct pye_start *start, uint64_t ignored)
     const struct pye_settings *settings = &start->settings;
     pye_children_note();
     pye_signals_resume(settings, is_ignored(ignored, SIGTERM));
+    pye_teardown_configure(settings->fast_exit == PYE_ON);
     pye_report_resume(settings->stop_report, settings->supervised);
     if (pye_stdio_resume() < 0 || pye_cpus_resume(settings->cpus) < 0)
         return -1;

@@ -95,7 +95,8 @@ def test_a_bundle(args, tmp_path):
                           "vendor/dep.py": "value = 1\n"})
     done = pyentry(*args, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b""), EXAMPLES[args]
-    assert run([tmp_path / args[args.index("-o") + 1]]).stdout == b"ran 1\n"
+    made = tmp_path / (args[args.index("--rootfs") + 1] if "--rootfs" in args else "") / args[args.index("-o") + 1]
+    assert run([made / made.name if "--dir" in args else made]).stdout == b"ran 1\n"
 
 
 def test_no_example_is_left_out():

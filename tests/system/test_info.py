@@ -21,7 +21,7 @@ from harness import (PYENTRY, PYTHON, ROOT, Stream, clean_env, gather, in_pid_na
 ELSEWHERE = {"KUBERNETES_SERVICE_HOST": None, "container": None}
 CLOUD = {"K_SERVICE": "shop", "K_REVISION": "shop-00007-abc"}
 OPTIONS = ["init", "forward", "signal-map", "stop-report", "stop-timeout", "term-status", "cpus", "faulthandler",
-           "log-format", "restore", "restore-or-fail"]
+           "fast-exit", "log-format", "restore", "restore-or-fail"]
 # In a namespace of its own: "$@" below a root directory without the files that a container runtime leaves.
 BARE = r"""
 root=$1; shift

@@ -1,0 +1,44 @@
+#include "embed/teardown.h"
+
+#include <Python.h>
+
+static bool is_fast;
+
+/* A copy that is never released: nobody's last reference goes. */
+static void hide_modules(PyObject *capsule)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    (void)capsule;
+    if (PyDict_Copy(modules) == NULL)
+        PyErr_Clear();
+    else
+        PyDict_Clear(modules);
+}
+
+/* Other interpreters end with the objects that stand for them, or that is a fatal error. */
+static bool is_alone(void)
+{
+    return PyInterpreterState_Next(PyInterpreterState_Head()) == NULL;
+}
+
+void pye_teardown_configure(bool fast)
+{
+    is_fast = fast;
+}
+
+int pye_teardown_begin(void)
+{
+    if (!is_fast || !is_alone())
+        return 0;
+    PyObject *gc = PyImport_ImportModule("gc");
+    PyObject *disabled = gc == NULL ? NULL : PyObject_CallMethod(gc, "disable", NULL);
+    PyObject *frozen = disabled == NULL ? NULL : PyObject_CallMethod(gc, "freeze", NULL);
+    PyObject *capsule = frozen == NULL ? NULL : PyCapsule_New(&is_fast, NULL, hide_modules);
+    /* The interpreter flushes the streams, and begins with the modules by setting this name to None. */
+    int result = capsule == NULL ? -1 : PyDict_SetItemString(PyEval_GetBuiltins(), "_", capsule);
+    Py_XDECREF(capsule);
+    Py_XDECREF(frozen);
+    Py_XDECREF(disabled);
+    Py_XDECREF(gc);
+    return result;
+}

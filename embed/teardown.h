@@ -1,0 +1,16 @@
+/* --fast-exit: what a process has in memory is the kernel's to take back, all at once.
+ *
+ * Python's end has two parts. In the first, threads are waited for, atexit functions run, and the standard streams are
+ * flushed; in the second every module is taken apart, object by object. This leaves out the second: the interpreter finds
+ * no modules, and nothing to collect. Everything around it stays Python's own, the exit status above all. */
+#ifndef PYE_TEARDOWN_H
+#define PYE_TEARDOWN_H
+
+#include <stdbool.h>
+
+void pye_teardown_configure(bool fast);
+
+/* When the last atexit function has run. 0, or -1 with an exception. */
+int pye_teardown_begin(void);
+
+#endif
