@@ -2,6 +2,8 @@
 
 import os
 import struct
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,23 @@ def said(path, *words, **more):
 def either(path, *words, options=(), **more):
     """A start that may do without."""
     return run([PYENTRY, f"--restore={path}", *options, *words], **more)
+
+
+# Another user, without capabilities, who gets none by what it starts.
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
+          "--bounding-set=-all"]
+
+
+@pytest.fixture
+def open_path():
+    """A directory that NOBODY comes to and writes in. pytest's own are closed to others at each of its runs."""
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o777)
+        yield Path(path)
+
+
+def can_be_run_by_nobody():
+    return run([*NOBODY, PYENTRY, "-c", "pass"]).returncode == 0
 
 
 def why_not():
