@@ -1,7 +1,7 @@
 /* The interpreter inside: the only door that the launcher may use.
  *
  *     pye_stop_guard();                      first in main: no SIGTERM is lost from here on
- *     pye_bundle_begin(&argc, &argv);        whether this executable is a bundle
+ *     pye_bundle_begin(&argc, &argv, "");    whether this executable is a bundle
  *     pye_signals_configure(&settings);      once the options are known
  *     return pye_run_python(argc, argv, &settings);
  */
@@ -60,8 +60,19 @@ void pye_signals_configure(const struct pye_settings *settings);
 
 /* Looks whether an archive is behind this executable. If so, what the archive's builder wrote down is in force from here
  * on, and the command line is the app's or python's: see embed/bundle/commandline.h. False, with its line printed, where
- * the bundle is damaged. */
-bool pye_bundle_begin(int *argc, char ***argv);
+ * the bundle is damaged.
+ *
+ * at is "", or where a bundle will lie that takes its snapshot: then Python is the app's, and the command line ours. */
+bool pye_bundle_begin(int *argc, char ***argv, const char *at);
+
+/* This executable is a bundle. */
+bool pye_is_bundle(void);
+
+/* Where in the executable the snapshot is that this command line can start from, which is the app's. False: there is none. */
+bool pye_bundle_snapshot(uint64_t *base, uint64_t *bytes);
+
+/* The executable, opened to be read; -1 with errno. */
+int pye_bundle_open(void);
 
 /* Whether the command line is the app's or python's, and none of its words is ours. */
 bool pye_bundle_has_command_line(void);
@@ -83,9 +94,11 @@ int pye_run_python(int argc, char **argv, const struct pye_settings *settings);
 struct pye_taking {
     const char *preload; /* modules, with commas between them; "": TARGET is run, and says when */
     const char *warm_up; /* MODULE:FUNCTION, or "" */
+    enum pye_level level;
     uint64_t arena_start, arena_end;
     uint64_t stack_start, stack_end;
     int file;
+    uint64_t base; /* where in the file the image begins */
     const char *words; /* for the image, as they are */
     size_t words_bytes;
 };

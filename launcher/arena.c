@@ -320,6 +320,7 @@ static uint64_t make_stack(const struct pye_arena *arena, const struct program *
     push_strings(&top, argv, words + 1);
     push_strings(&top, environment, words + arguments + 2);
     struct pye_arena copy = *arena;
+    copy.at = push(&top, arena->at, strlen(arena->at) + 1);
     copy.words = push(&top, arena->words, arena->words_bytes);
     top = at((uint64_t)top & ~(uint64_t)15);
     uint64_t note = (uint64_t)push(&top, &copy, sizeof copy), seed = (uint64_t)push(&top, random, sizeof random);

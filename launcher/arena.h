@@ -17,6 +17,7 @@ struct pye_arena {
     uint64_t start, end;             /* libraries and memory */
     uint64_t stack_start, stack_end; /* the main thread's stack, behind it */
     int file;                        /* what the snapshot is written to */
+    const char *at;                  /* where the bundle will lie that it is for; "": it is for none */
     const char *words;               /* what goes into the image as they are */
     size_t words_bytes;
 };

@@ -191,7 +191,7 @@ static bool file_holds(const struct pye_word *word, char *reason)
 {
     int mode = (strchr(word->name, 'r') != NULL ? R_OK : 0) | (strchr(word->name, 'w') != NULL ? W_OK : 0);
     return access(word->value, mode) == 0
-           || differs(reason, "%s, which was open when it was taken: %s", word->value, strerror(errno));
+           || differs(reason, "%s, which it needs: %s", word->value, strerror(errno));
 }
 
 static bool number_holds(const struct pye_word *word, char *reason)
@@ -202,15 +202,25 @@ static bool number_holds(const struct pye_word *word, char *reason)
     return differs(reason, "descriptor %s, which it uses, is open already", word->value);
 }
 
-static bool word_holds(const struct pye_word *word, char **argv, char *reason)
+/* in_bundle: the builder of the bundle said where it would be. */
+static bool program_holds(const struct pye_word *word, const char *name, bool in_bundle, char *reason)
 {
-    char path[PATH_MAX], options[PYE_OPTIONS_BYTES];
+    char path[PATH_MAX];
+    find_program(name, path);
+    if (strcmp(path, word->value) == 0)
+        return true;
+    if (in_bundle)
+        return differs(reason, "it was taken for %s, and this is %s: build with --at", word->value, path);
+    return differs(reason, "it was taken by %s, and this is %s", word->value, path);
+}
+
+static bool word_holds(const struct pye_image *image, const struct pye_word *word, char **argv, char *reason)
+{
+    char options[PYE_OPTIONS_BYTES];
     bool target;
     switch (word->kind) {
     case PYE_WORD_PROGRAM:
-        find_program(argv[0], path);
-        return strcmp(path, word->value) == 0
-               || differs(reason, "it was taken by %s, and this is %s", word->value, path);
+        return program_holds(word, argv[0], image->base != 0, reason);
     case PYE_WORD_OPTIONS:
         if (argv[0] == NULL || argv[1] == NULL)
             return true; /* the command line is the snapshot's */
@@ -266,7 +276,7 @@ bool pye_conditions_hold(const struct pye_image *image, char **argv, char reason
     if (!machine_holds(image, reason))
         return false;
     while (pye_image_next_word(image, &at, &word)) {
-        if (!word_holds(&word, argv, reason))
+        if (!word_holds(image, &word, argv, reason))
             return false;
     }
     for (char **variable = environ; *variable != NULL; variable++) {

@@ -89,15 +89,20 @@ static bool check_area(const struct pye_image_header *header, const struct pye_i
 }
 
 /* The pages of an area: in order, inside of it, and in the file. */
-static bool check_runs(const struct pye_image_header *header, const struct pye_image_area *area,
+static bool check_runs(const struct pye_image *image, const struct pye_image_area *area,
                        const struct pye_image_run *runs)
 {
-    uint64_t low = area->start;
+    const struct pye_image_header *header = &image->header;
+    uint64_t low = area->start, first = header->data_offset, last = header->file_bytes;
+    if (area->kind == PYE_AREA_ARCHIVE) {
+        first = 0;
+        last = image->base;
+    }
     for (uint32_t i = 0; i < area->runs; i++) {
         const struct pye_image_run *run = &runs[i];
         if (!is_range(run->start, run->end) || !within(run->start, run->end, low, area->end)
-            || !is_page(run->offset) || run->offset < header->data_offset || run->offset > header->file_bytes
-            || run->end - run->start > header->file_bytes - run->offset)
+            || !is_page(run->offset) || run->offset < first || run->offset > last
+            || run->end - run->start > last - run->offset)
             return false;
         low = run->end;
     }
@@ -123,7 +128,7 @@ static bool check_areas(const struct pye_image *image)
     size_t stacks = 0, threads = 0, entries = header->program_end != 0; /* which is where a reader's own is */
     for (uint32_t i = 0; i < header->areas; i++) {
         const struct pye_image_area *area = &image->areas[i];
-        if (!check_area(header, area, low) || area->runs > (size_t)(last - run) || !check_runs(header, area, run))
+        if (!check_area(header, area, low) || area->runs > (size_t)(last - run) || !check_runs(image, area, run))
             return false;
         run += area->runs;
         low = area->end;

@@ -68,6 +68,7 @@ enum pye_area_kind {
     PYE_AREA_PRIVATE, /* runs are mapped, copied at the first write */
     PYE_AREA_STACK,   /* one anonymous mapping, as the kernel's stack is: runs are read */
     PYE_AREA_SHARED,  /* shared with later children: runs are read */
+    PYE_AREA_ARCHIVE, /* the archive of the bundle that the image is in: one run, which lies before the image */
     PYE_AREA_KINDS,
 };
 
@@ -83,7 +84,7 @@ enum { PYE_ADVICE_WIPE_ON_FORK = 1, PYE_ADVICE_DONT_DUMP = 2, PYE_ADVICE_KNOWN =
 
 struct pye_image_run {
     uint64_t start, end;
-    uint64_t offset; /* in the file */
+    uint64_t offset; /* from the beginning of the image; of an archive, from that of the file */
 };
 
 /* Pages that are brought in before the process needs them: one step for many is cheaper than a fault for each. */
@@ -109,7 +110,7 @@ struct pye_word {
 /* The tables of an image in memory, as they stand behind the header. */
 struct pye_image {
     struct pye_image_header header;
-    uint64_t base; /* where the image begins in its file, a whole page; offsets count from there */
+    uint64_t base; /* where the image begins in its file, a whole page; 0: it has the file to itself */
     const struct pye_image_area *areas;
     const struct pye_image_run *runs;
     const struct pye_image_range *touched;

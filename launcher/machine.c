@@ -75,18 +75,25 @@ static int look_at(struct dl_phdr_info *object, size_t size, void *data)
 
 /* --- the processor --- */
 
-/* Of each register the bits that programs look at: what only kernels and hypervisors use may differ. */
+/* Of each register the bits that programs look at: what only kernels and hypervisors use may differ; and those of them that
+ * processors of a level have. RDRAND, AES and PCLMULQDQ are not in the definition of v3, but in all processors of it. */
 static const struct {
     uint32_t leaf, subleaf;
     int word;
-    uint32_t bits;
+    uint32_t bits, v3, v2;
 } features[] = {
-    {0x1, 0, PYE_ECX, 0x7ed83203},        {0x1, 0, PYE_EDX, 0x07888111},        {0x7, 0, PYE_EBX, 0xfdaf0b39},
-    {0x7, 0, PYE_ECX, 0x1a405f62},        {0x7, 0, PYE_EDX, 0x03c0413c},        {0x7, 1, PYE_EAX, 0x00600ff7},
-    {0xd, 1, PYE_EAX, 0x00000007},        {0x80000001, 0, PYE_ECX, 0x00210961}, {0x80000001, 0, PYE_EDX, 0xe8000800},
+    [PYE_CPU_1_ECX] = {0x1, 0, PYE_ECX, 0x7ed83203, 0x7ed83203, 0x00982201},
+    [PYE_CPU_1_EDX] = {0x1, 0, PYE_EDX, 0x07888111, 0x07888111, 0x07888111},
+    [PYE_CPU_7_EBX] = {0x7, 0, PYE_EBX, 0xfdaf0b39, 0x00000128, 0},
+    [PYE_CPU_7_ECX] = {0x7, 0, PYE_ECX, 0x1a405f62, 0, 0},
+    {0x7, 0, PYE_EDX, 0x03c0413c, 0, 0},
+    {0x7, 1, PYE_EAX, 0x00600ff7, 0, 0},
+    {0xd, 1, PYE_EAX, 0x00000007, 0, 0},
+    {0x80000001, 0, PYE_ECX, 0x00210961, 0x00000021, 0x00000001},
+    {0x80000001, 0, PYE_EDX, 0xe8000800, 0x28000800, 0x28000800},
 };
 
-enum { FEATURES = sizeof features / sizeof *features, OSXSAVE = 1 << 27 };
+enum { FEATURES = sizeof features / sizeof *features, OSXSAVE = 1 << 27, UP_TO_AVX = 7 /* in XCR0 */ };
 
 _Static_assert(FEATURES + 1 <= PYE_CPU_WORDS, "the last is for the registers that the kernel saves");
 
@@ -106,6 +113,15 @@ static void find_cpu(uint32_t cpu[PYE_CPU_WORDS])
     }
     if (cpu[0] & OSXSAVE)
         cpu[FEATURES] = saved_registers();
+}
+
+void pye_machine_limit(struct pye_machine *machine, enum pye_level level)
+{
+    if (level == PYE_LEVEL_NATIVE)
+        return;
+    for (size_t i = 0; i < FEATURES; i++)
+        machine->cpu[i] &= level == PYE_LEVEL_V3 ? features[i].v3 : features[i].v2;
+    machine->cpu[FEATURES] &= level == PYE_LEVEL_V3 ? UP_TO_AVX : 0;
 }
 
 bool pye_machine_find(struct pye_machine *machine, const char **what)
@@ -139,7 +155,7 @@ const char *pye_machine_differs(const struct pye_machine *then, const struct pye
         return "it was taken with memory pages of another size";
     for (int i = 0; i < PYE_CPU_WORDS; i++) {
         if ((then->cpu[i] & now->cpu[i]) != then->cpu[i])
-            return "it was taken on a processor with features that this one lacks";
+            return "it was taken on a processor with features that this one lacks: take it with --cpu=v3, or v2";
     }
     return NULL;
 }

@@ -4,8 +4,18 @@
 
 #include "launcher/image.h"
 
+/* The places of some words in cpu, which bits of CPUID are in it. */
+enum { PYE_CPU_1_ECX, PYE_CPU_1_EDX, PYE_CPU_7_EBX, PYE_CPU_7_ECX };
+
 /* False where pyentry, the loader or the C library was linked without a build id: *what says which. */
 bool pye_machine_find(struct pye_machine *machine, const char **what);
+
+/* The processors that a snapshot is for: the builder's own, or those of a level of x86-64, which have AVX2 (v3) or SSE4.2
+ * (v2), and what all of them have besides. */
+enum pye_level { PYE_LEVEL_NATIVE, PYE_LEVEL_V3, PYE_LEVEL_V2 };
+
+/* Leaves of what the processor must have only what those of the level do. */
+void pye_machine_limit(struct pye_machine *machine, enum pye_level level);
 
 /* Why a snapshot of then cannot be used here; NULL: it can. */
 const char *pye_machine_differs(const struct pye_machine *then, const struct pye_machine *now);

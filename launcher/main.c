@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "embed/embed.h"
+#include "launcher/arena.h"
 #include "launcher/descendants.h"
 #include "launcher/health.h"
 #include "launcher/info.h"
@@ -23,9 +24,10 @@ static int show_version(void)
 int main(int argc, char **argv)
 {
     struct pye_options options;
+    const struct pye_arena *arena = pye_arena_here();
 
     pye_stop_guard();
-    if (!pye_bundle_begin(&argc, &argv))
+    if (!pye_bundle_begin(&argc, &argv, arena == NULL ? "" : arena->at))
         return EXIT_FAILURE;
     switch (pye_options_read(&options, &argc, argv)) {
     case PYE_USAGE_ERROR:

@@ -43,8 +43,8 @@ static const struct option table[] = {
      "end without taking the interpreter's modules apart; alone it means on"},
     {"log-format", "auto|text|json", "auto", CHOICE, FIELD(log_format),
      "form of pyentry's own lines and of uncaught tracebacks; auto: json on Cloud Run"},
-    {"restore", "FILE", "", PATH, FIELD(restore),
-     "start from this snapshot; where it cannot be used, say why and start normally"},
+    {"restore", "FILE|none", "", PATH, FIELD(restore),
+     "start from this snapshot, or not even from the bundle's own; where it cannot be used, say why and start normally"},
     {"restore-or-fail", "on|off", "off", SWITCH, FIELD(restore_or_fail),
      "then end instead, with status 1; alone it means on"},
 };
@@ -63,7 +63,8 @@ static const struct command commands[] = {
     {"info", "[--json]", PYE_INFO, "what pyentry sees: Python, process, platform, limits, streams, options"},
     {"bundle", "-o OUT [-m MODULE[:FUNCTION]] [option]... PATH...", PYE_BUILD_BUNDLE,
      "write one executable file that is the app with all it imports; --bundle --help says more"},
-    {"snapshot", "-o FILE [--preload MODULE,...] [--warm-up MODULE:FUNCTION] [--mode MODE] [TARGET]", PYE_SNAPSHOT,
+    {"snapshot", "-o FILE [--preload MODULE,...] [--warm-up MODULE:FUNCTION] [--mode MODE] "
+     "[--cpu v2|v3|native] [TARGET]", PYE_SNAPSHOT,
      "imports once, and writes a file to start from: --restore"},
     {"version", "", PYE_SHOW_VERSION, "the versions of Python and of pyentry"},
     {"help", "", PYE_SHOW_HELP, "this text, and python's own"},

@@ -28,13 +28,13 @@
 enum { MOST_TRIES = 3, HEADROOM = 32 * 1024 * 1024, STEPS_FOR_GAPS = PYE_KEPT };
 
 static struct {
-    const char *path; /* NULL: none, or none that can be used */
-    int file;
+    const char *name; /* NULL: none, or none that can be used */
+    int file, archive; /* archive: the bundle's, which the image is or will be in */
     struct pye_image image;
     struct pye_kept kept; /* what stays of this process */
     char reason[PYE_REASON_BYTES];
     int watcher; /* -1: nobody watches */
-} restore = {.file = -1, .watcher = -1};
+} restore = {.file = -1, .archive = -1, .watcher = -1};
 
 /* --- the file --- */
 
@@ -65,15 +65,25 @@ static bool read_image(uint64_t base, uint64_t bytes)
     return wrong == NULL || because(wrong);
 }
 
-static bool open_image(void)
+static bool open_image(const char *path, uint64_t base)
 {
     struct stat file;
-    restore.file = open(restore.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (pye_is_bundle() && base == 0)
+        return because("a bundle starts from no snapshot but its own");
+    restore.archive = base == 0 ? -1 : pye_bundle_open();
+    restore.file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (restore.file < 0)
         return because(errno == ELOOP ? "it is a symbolic link" : strerror(errno));
     if (fstat(restore.file, &file) < 0)
         return because(strerror(errno));
-    return is_trusted(&file) && read_image(0, (uint64_t)file.st_size);
+    return is_trusted(&file) && read_image(base, (uint64_t)file.st_size - base);
+}
+
+/* Who can write to the executable needs no snapshot for that. */
+static bool open_own_image(uint64_t base, uint64_t bytes)
+{
+    restore.archive = restore.file = pye_bundle_open();
+    return restore.file >= 0 ? read_image(base, bytes) : because(strerror(errno));
 }
 
 /* --- the addresses --- */
@@ -116,6 +126,22 @@ static bool addresses_are_free(void)
     return true;
 }
 
+/* A bundle's command line, so that it is the app's once more whatever its words look like. */
+static char **words_of_app(char **argv)
+{
+    static char all_else[] = "--";
+    size_t count = 1;
+    while (argv[count] != NULL)
+        count++;
+    char **words = calloc(count + 2, sizeof *words);
+    if (words != NULL) {
+        words[0] = argv[0];
+        words[1] = all_else;
+        memcpy(words + 2, argv + 1, (count - 1) * sizeof *words);
+    }
+    return words;
+}
+
 /* Begins anew, with everything where the kernel puts it this time. Returns where that was done often enough. */
 static void try_again(char **argv)
 {
@@ -129,7 +155,8 @@ static void try_again(char **argv)
     if (done == MOST_TRIES)
         return;
     text[0] = (char)('1' + done);
-    if (setenv(TRIES, text, 1) == 0)
+    argv = pye_is_bundle() ? words_of_app(argv) : argv;
+    if (argv != NULL && setenv(TRIES, text, 1) == 0)
         execv("/proc/self/exe", argv);
 }
 
@@ -147,8 +174,12 @@ static struct pye_step run_step(const struct pye_image_area *area, const struct 
     struct pye_step step = {.kind = PYE_STEP_READ, .protection = (int)area->protection, .fd = restore.file,
                             .flags = MAP_PRIVATE | MAP_FIXED, .start = run->start, .bytes = run->end - run->start,
                             .offset = restore.image.base + run->offset};
-    if (area->kind == PYE_AREA_PRIVATE)
+    if (area->kind == PYE_AREA_PRIVATE || area->kind == PYE_AREA_ARCHIVE)
         step.kind = PYE_STEP_MAP;
+    if (area->kind == PYE_AREA_ARCHIVE) {
+        step.fd = restore.archive;
+        step.offset = run->offset;
+    }
     return step;
 }
 
@@ -167,7 +198,7 @@ static int map_area(const struct pye_image_area *area, const struct pye_image_ru
     struct pye_step step = map_step(area, MAP_FIXED_NOREPLACE);
     bool whole = area->runs == 1 && runs->start == area->start && runs->end == area->end;
     int error = 0;
-    if (area->kind == PYE_AREA_PRIVATE && whole) {
+    if ((area->kind == PYE_AREA_PRIVATE || area->kind == PYE_AREA_ARCHIVE) && whole) {
         step = run_step(area, runs);
         step.flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
         error = pye_step(&step);
@@ -240,40 +271,47 @@ struct luggage {
     struct pye_step step[];
 };
 
-static size_t environment_bytes(size_t *count)
+/* What a list of words and its words take, so that another list can stand behind them. */
+static size_t list_bytes(char **list)
 {
-    size_t bytes = 0;
-    for (*count = 0; environ[*count] != NULL; (*count)++)
-        bytes += strlen(environ[*count]) + 1;
-    return bytes;
+    size_t bytes = sizeof *list;
+    for (; *list != NULL; list++)
+        bytes += sizeof *list + strlen(*list) + 1;
+    return (bytes + sizeof *list - 1) / sizeof *list * sizeof *list;
 }
 
-static void copy_environment(char **list, char *text)
+/* Copies a list to where there is room, its words behind it. */
+static char **copy_list(char *room, char **list)
 {
-    for (char **variable = environ; *variable != NULL; variable++) {
-        size_t bytes = strlen(*variable) + 1;
-        *list++ = memcpy(text, *variable, bytes);
+    char **copy = (char **)(void *)room;
+    size_t count = 0;
+    while (list[count] != NULL)
+        count++;
+    char *text = room + (count + 1) * sizeof *copy;
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = strlen(list[i]) + 1;
+        copy[i] = memcpy(text, list[i], bytes);
         text += bytes;
     }
-    *list = NULL;
+    copy[count] = NULL;
+    return copy;
 }
 
 static struct luggage *pack(int argc, char **argv, const struct pye_options *options, size_t *bytes)
 {
-    size_t variables, text = environment_bytes(&variables);
     const struct pye_image_header *header = &restore.image.header;
     size_t steps = header->runs + header->areas + header->touched + STEPS_FOR_GAPS;
     size_t head = sizeof(struct luggage) + steps * sizeof(struct pye_step);
-    size_t list = (variables + 1) * sizeof(char *);
-    *bytes = PYE_PAGE_UP(head + list + text);
+    size_t variables = list_bytes(environ);
+    *bytes = PYE_PAGE_UP(head + variables + list_bytes(argv));
     struct luggage *luggage = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (luggage == MAP_FAILED) {
         because(strerror(errno));
         return NULL;
     }
-    char **environment = (char **)((char *)luggage + head);
-    copy_environment(environment, (char *)environment + list);
-    luggage->start = (struct pye_start){.argc = argc, .argv = argv, .environment = environment,
+    char *room = (char *)luggage + head;
+    luggage->start = (struct pye_start){.argc = argc, .argv = copy_list(room + variables, argv),
+                                        .environment = copy_list(room, environ),
                                         .settings = options->python, .log_format = (int)options->log_format,
                                         .file = restore.file, .watcher = restore.watcher};
     luggage->start.clocks = pye_machine_clocks(luggage->start.clock);
@@ -346,25 +384,39 @@ static bool go(int argc, char **argv, const struct pye_options *options)
 static bool give_up(const struct pye_options *options)
 {
     bool fatal = options->restore_or_fail == PYE_ON;
-    pye_log_as(fatal ? PYE_ERROR : PYE_WARNING, "%s is not used%s: %s", options->restore,
+    pye_log_as(fatal ? PYE_ERROR : PYE_WARNING, "%s is not used%s: %s", restore.name,
                fatal ? "" : ", Python starts without it", restore.reason);
-    restore.path = NULL;
+    restore.name = NULL;
     if (restore.file >= 0)
         close(restore.file);
     return !fatal;
 }
 
-bool pye_restore_prepare(const struct pye_options *options, char **argv)
+static bool is_usable(bool opened, char **argv, char **python)
+{
+    if (!opened || !pye_conditions_hold(&restore.image, python, restore.reason))
+        return false;
+    if (addresses_are_free())
+        return true;
+    if (errno == EEXIST)
+        try_again(argv);
+    return false;
+}
+
+/* base: as for pye_restore_watched. */
+static bool prepare(const struct pye_options *options, char **argv, uint64_t base)
 {
     bool usable = true;
-    if (*options->restore != '\0') {
-        restore.path = options->restore;
-        usable = open_image() && pye_conditions_hold(&restore.image, argv, restore.reason);
-        if (usable && !addresses_are_free()) {
-            if (errno == EEXIST)
-                try_again(argv);
-            usable = false;
-        }
+    char *app[] = {argv[0], NULL}; /* no word of the app's is an option of python's */
+    uint64_t bytes;
+    if (strcmp(options->restore, "none") == 0) {
+        restore.name = NULL;
+    } else if (*options->restore != '\0') {
+        restore.name = options->restore;
+        usable = is_usable(open_image(options->restore, base), argv, argv);
+    } else if (pye_bundle_snapshot(&base, &bytes)) {
+        restore.name = "this bundle's snapshot";
+        usable = is_usable(open_own_image(base, bytes), argv, app);
     }
     /* Who starts a Python from this one wants that program, not ours again. */
     unsetenv("PYENTRY_RESTORE");
@@ -373,15 +425,20 @@ bool pye_restore_prepare(const struct pye_options *options, char **argv)
     return usable || give_up(options);
 }
 
-bool pye_restore(int argc, char **argv, const struct pye_options *options)
+bool pye_restore_prepare(const struct pye_options *options, char **argv)
 {
-    return restore.path == NULL || go(argc, argv, options) || give_up(options);
+    return prepare(options, argv, 0);
 }
 
-bool pye_restore_watched(char **argv, const struct pye_options *options, int watcher)
+bool pye_restore(int argc, char **argv, const struct pye_options *options)
+{
+    return restore.name == NULL || go(argc, argv, options) || give_up(options);
+}
+
+bool pye_restore_watched(char **argv, const struct pye_options *options, uint64_t base, int watcher)
 {
     restore.watcher = watcher;
-    return pye_restore_prepare(options, argv) && pye_restore(1, argv, options);
+    return prepare(options, argv, base) && pye_restore(1, argv, options);
 }
 
 #else

@@ -16,8 +16,9 @@ bool pye_restore_prepare(const struct pye_options *options, char **argv);
 /* Does not return where there is a snapshot to start from. True: Python is to be started. */
 bool pye_restore(int argc, char **argv, const struct pye_options *options);
 
-/* Both for a start that somebody watches: the program does not run. watcher is a descriptor that gets a byte at each
- * point that there is something to see; the process goes no further than the last. */
-bool pye_restore_watched(char **argv, const struct pye_options *options, int watcher);
+/* Both for a start that somebody watches: the program does not run. base is where in the file the image is; of a bundle
+ * it is what will be in it. watcher is a descriptor that gets a byte at each point that there is something to see; the
+ * process goes no further than the last. */
+bool pye_restore_watched(char **argv, const struct pye_options *options, uint64_t base, int watcher);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "launcher/arena.h"
 #include "launcher/conditions.h"
+#include "launcher/level.h"
 #include "launcher/limits.h"
 #include "launcher/machine.h"
 #include "launcher/platform.h"
@@ -31,6 +32,9 @@ enum { PRIVATE_MODE = 0600, FILE_NUMBER = 900, LOW_NUMBERS = 64 };
 
 struct request {
     const char *output, *preload, *warm_up, *mode;
+    const char *cpu;
+    enum pye_level level;
+    const char *at; /* of a bundle, whose builder says so: where it will lie */
     mode_t bits;
     char temporary[PATH_MAX];
 };
@@ -43,6 +47,8 @@ static const struct {
     {"--preload", offsetof(struct request, preload)},
     {"--warm-up", offsetof(struct request, warm_up)},
     {"--mode", offsetof(struct request, mode)},
+    {"--cpu", offsetof(struct request, cpu)},
+    {"--at", offsetof(struct request, at)},
 };
 
 /* --- the command line --- */
@@ -78,7 +84,7 @@ static const char **find_argument(struct request *request, const char *word, con
 static bool parse(struct request *request, int *argc, char **argv)
 {
     int i = 1;
-    *request = (struct request){.output = "", .preload = "", .warm_up = "", .mode = ""};
+    *request = (struct request){.output = "", .preload = "", .warm_up = "", .mode = "", .cpu = "native", .at = ""};
     for (; i < *argc; i++) {
         const char *value, **place = find_argument(request, argv[i], &value);
         if (place == NULL)
@@ -103,7 +109,25 @@ static bool parse(struct request *request, int *argc, char **argv)
                 "pyentry.checkpoint()");
         return false;
     }
+    if (pye_is_bundle() != (*request->at != '\0')) {
+        pye_log(pye_is_bundle() ? "--snapshot: a bundle gets its snapshot when it is built: --bundle --snapshot"
+                                : "--snapshot: --at is for bundles: it comes with --bundle");
+        return false;
+    }
+    if (!pye_level_find(request->cpu, &request->level)) {
+        pye_log("--cpu='%s' is not valid: it takes v2, v3 or native", request->cpu);
+        return false;
+    }
     return parse_mode(request);
+}
+
+/* A bundle's image lies behind all else of it, so that its archive can be mapped from before. 0: in a file of its own. */
+static uint64_t base_of(const struct request *request)
+{
+    struct stat self;
+    if (*request->at == '\0' || stat("/proc/self/exe", &self) < 0)
+        return 0;
+    return PYE_PAGE_UP((uint64_t)self.st_size);
 }
 
 /* --- the process that runs Python --- */
@@ -122,9 +146,9 @@ static int take(int argc, char **argv, const struct pye_options *options, const 
 {
     const struct pye_taking taking = {
         .preload = request->preload, .warm_up = request->warm_up,
-        .arena_start = arena->start, .arena_end = arena->end,
+        .level = request->level, .arena_start = arena->start, .arena_end = arena->end,
         .stack_start = arena->stack_start, .stack_end = arena->stack_end,
-        .file = arena->file, .words = arena->words, .words_bytes = arena->words_bytes,
+        .file = arena->file, .base = base_of(request), .words = arena->words, .words_bytes = arena->words_bytes,
     };
     if (fcntl(arena->file, F_SETFD, FD_CLOEXEC) < 0)
         pye_log("--snapshot: %s", strerror(errno));
@@ -142,36 +166,28 @@ static int take(int argc, char **argv, const struct pye_options *options, const 
 
 /* No library is bound late: the code for that saves registers by this processor's size. Any value will do, and this one
  * tells it from the user's. */
-static char **environment_for_arena(void)
+static bool prepare_environment(enum pye_level level)
 {
-    static char now[] = "LD_BIND_NOW=" BIND_NOW_MARK;
-    size_t count = 0;
-    while (environ[count] != NULL)
-        count++;
-    char **copy = calloc(count + 2, sizeof *copy);
-    if (copy != NULL) {
-        memcpy(copy, environ, count * sizeof *copy);
-        if (pye_platform_variable("LD_BIND_NOW") == NULL)
-            copy[count] = now;
-    }
-    return copy;
+    bool well = pye_platform_variable("LD_BIND_NOW") != NULL || setenv("LD_BIND_NOW", BIND_NOW_MARK, 1) == 0;
+    if (!well)
+        pye_log("the snapshot was not taken: %s", strerror(errno));
+    return well && pye_level_enforce(level);
 }
 
 /* In the child: does not return but in the arena, in main. */
-static void begin(char **argv, char **python, int file)
+static void begin(char **argv, char **python, const struct request *request, int file)
 {
     static char words[PYE_IMAGE_WORDS / 4];
-    struct pye_arena arena = {.words = words};
-    char **environment = environment_for_arena();
+    struct pye_arena arena = {.at = request->at, .words = words};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     arena.file = fcntl(file, F_DUPFD, FILE_NUMBER);
     if (arena.file < 0) /* a low limit on descriptors */
         arena.file = fcntl(file, F_DUPFD, LOW_NUMBERS * 2);
     arena.words_bytes = pye_conditions_tell(words, sizeof words, python);
-    if (environment == NULL || arena.file < 0 || arena.words_bytes == 0)
+    if (arena.file < 0 || arena.words_bytes == 0)
         pye_log("the snapshot was not taken: the environment cannot be told");
-    else
-        pye_arena_enter(argv, environment, &arena);
+    else if (prepare_environment(request->level)) /* told before: what is ours is not to be compared */
+        pye_arena_enter(argv, environ, &arena);
     _exit(EXIT_FAILURE);
 }
 
@@ -207,17 +223,6 @@ static bool wait_for_all(void)
     }
 }
 
-/* Whether a reader would take it. */
-static bool check(int file, uint64_t *bytes)
-{
-    struct pye_image image;
-    struct stat now;
-    if (fstat(file, &now) < 0)
-        return false;
-    *bytes = (uint64_t)now.st_size;
-    return pye_image_read(&image, file, 0, *bytes) == NULL;
-}
-
 static bool sync_directory(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -232,19 +237,17 @@ static bool sync_directory(const char *path)
 
 static bool publish(const struct request *request, int file, char *program, const struct pye_options *options)
 {
-    uint64_t bytes;
-    if (!check(file, &bytes)) {
-        pye_log("the snapshot was not taken: what was written is not whole");
+    uint64_t base = base_of(request);
+    struct stat now;
+    if (!pye_trial(request->temporary, file, base, program, options))
         return false;
-    }
-    if (!pye_trial(request->temporary, file, program, options))
-        return false;
-    if (fchmod(file, request->bits) < 0 || fsync(file) < 0 || rename(request->temporary, request->output) < 0
-        || !sync_directory(request->output)) {
+    if (fchmod(file, request->bits) < 0 || fsync(file) < 0 || fstat(file, &now) < 0
+        || rename(request->temporary, request->output) < 0 || !sync_directory(request->output)) {
         pye_log("%s cannot be written: %s", request->output, strerror(errno));
         return false;
     }
-    printf("%s: %.1f MB\n", request->output, (double)bytes / 1e6);
+    printf("%s: %.1f MB\n", base == 0 ? request->output : "the snapshot",
+           (double)((uint64_t)now.st_size - base) / 1e6);
     return true;
 }
 
@@ -274,11 +277,13 @@ static int watch(char **argv, char **python, struct request *request, const stru
     int file = open_temporary(request);
     if (file < 0)
         return EXIT_FAILURE;
+    if (*request->at != '\0')
+        python[0] = (char *)request->at; /* the path that a start is to have */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     fflush(NULL);
     pid_t child = fork();
     if (child == 0)
-        begin(argv, python, file);
+        begin(argv, python, request, file);
     if (child < 0)
         pye_log("the snapshot was not taken: fork: %s", strerror(errno));
     if (child > 0 && wait_for_all() && publish(request, file, python[0], options))

@@ -34,7 +34,7 @@ struct touched {
 
 /* --- the process that starts --- */
 
-static void begin(const char *path, char *program, const struct pye_options *options, int line)
+static void begin(const char *path, uint64_t base, char *program, const struct pye_options *options, int line)
 {
     char *argv[] = {program, NULL};
     struct pye_options wanted = *options;
@@ -45,7 +45,7 @@ static void begin(const char *path, char *program, const struct pye_options *opt
     close(nowhere);
     wanted.restore = path;
     wanted.restore_or_fail = PYE_ON;
-    pye_restore_watched(argv, &wanted, line);
+    pye_restore_watched(argv, &wanted, base, line);
     _exit(EXIT_FAILURE);
 }
 
@@ -116,8 +116,9 @@ static bool note(const struct touched *touched, const struct pye_image *image, i
     memcpy(tables + before, touched->ranges, ranges);
     memcpy(tables + before + ranges, image->words, header.words_bytes);
     pye_image_seal(&header, tables);
-    bool well = pwrite(file, tables, bytes, sizeof header) == (ssize_t)bytes
-                && pwrite(file, &header, sizeof header, 0) == (ssize_t)sizeof header;
+    off_t base = (off_t)image->base;
+    bool well = pwrite(file, tables, bytes, base + (off_t)sizeof header) == (ssize_t)bytes
+                && pwrite(file, &header, sizeof header, base) == (ssize_t)sizeof header;
     free(tables);
     return well;
 }
@@ -143,7 +144,7 @@ static bool end(pid_t pid, bool started)
     return fail(text);
 }
 
-bool pye_trial(const char *path, int file, char *program, const struct pye_options *options)
+bool pye_trial(const char *path, int file, uint64_t base, char *program, const struct pye_options *options)
 {
     static struct touched touched;
     struct pye_image image;
@@ -151,12 +152,12 @@ bool pye_trial(const char *path, int file, char *program, const struct pye_optio
     int line[2];
     if (fstat(file, &now) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0)
         return fail(strerror(errno));
-    const char *wrong = pye_image_read(&image, file, 0, (uint64_t)now.st_size);
+    const char *wrong = pye_image_read(&image, file, base, (uint64_t)now.st_size - base);
     if (wrong != NULL)
         return fail(wrong);
     pid_t pid = fork();
     if (pid == 0)
-        begin(path, program, options, line[1]);
+        begin(path, base, program, options, line[1]);
     close(line[1]);
     if (pid < 0)
         return fail(strerror(errno));

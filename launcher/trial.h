@@ -5,9 +5,9 @@
 
 #include "launcher/options.h"
 
-/* Starts from the file at path, which is open for writing, up to where the program would begin, and on through the
- * warm-up; what was written to by then is noted in the file. program: argv[0]. False, with a line printed: there is no
- * start from it. */
-bool pye_trial(const char *path, int file, char *program, const struct pye_options *options);
+/* Starts from the file at path, which is open for writing and has its image at base, up to where the program would begin,
+ * and on through the warm-up; what was written to by then is noted in the file. program: argv[0]. False, with a line
+ * printed: there is no start from it. */
+bool pye_trial(const char *path, int file, uint64_t base, char *program, const struct pye_options *options);
 
 #endif

@@ -174,6 +174,23 @@ uint32_t pye_archive_directory_crc(const struct pye_archive *archive)
     return pye_crc32(archive->bytes + archive->directory, archive->size - archive->directory);
 }
 
+bool pye_archive_settle(struct pye_archive *archive)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < archive->count; i++)
+        bytes += archive->entries[i].name_length;
+    char *names = malloc(bytes + 1); /* for the life of the process */
+    if (names == NULL)
+        return false;
+    for (uint32_t i = 0; i < archive->count; i++) {
+        struct pye_entry *entry = &archive->entries[i];
+        entry->name = memcpy(names, entry->name, entry->name_length);
+        entry->intact = false;
+        names += entry->name_length;
+    }
+    return true;
+}
+
 /* --- files --- */
 
 const struct pye_entry *pye_archive_find(const struct pye_archive *archive, const char *name, size_t length)
@@ -195,6 +212,11 @@ static bool agrees(const unsigned char *local, const struct pye_entry *entry)
            && get32(local + LOCAL_CRC + 8) == entry->size && get16(local + LOCAL_NAME_LENGTH) == entry->name_length
            && get16(local + LOCAL_EXTRA_LENGTH) == 0
            && memcmp(local + LOCAL_BYTES, entry->name, entry->name_length) == 0;
+}
+
+uint64_t pye_archive_offset(const struct pye_archive *archive, const struct pye_entry *entry)
+{
+    return archive->base + entry->header + LOCAL_BYTES + entry->name_length;
 }
 
 const void *pye_archive_read(const struct pye_archive *archive, const struct pye_entry *entry)

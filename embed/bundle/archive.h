@@ -45,6 +45,13 @@ void pye_archive_close(struct pye_archive *archive);
 /* Of the central directory and the end record: who knows it knows every name, size and checksum. */
 uint32_t pye_archive_directory_crc(const struct pye_archive *archive);
 
+/* Makes the index independent of the directory, and forgets which files were checked: for a process that will find the
+ * files where they are, and something else where the directory is. False where there is no memory. */
+bool pye_archive_settle(struct pye_archive *archive);
+
+/* Where the entry's bytes begin in the file that the archive's offsets count from. */
+uint64_t pye_archive_offset(const struct pye_archive *archive, const struct pye_entry *entry);
+
 const struct pye_entry *pye_archive_find(const struct pye_archive *archive, const char *name, size_t length);
 
 /* The entry's bytes, checked against its checksum the first time; NULL where they are damaged. */

@@ -24,6 +24,11 @@ const struct pye_bundle *pye_bundle(void)
     return is_bundle ? &here : NULL;
 }
 
+bool pye_is_bundle(void)
+{
+    return is_bundle;
+}
+
 /* --- finding it --- */
 
 /* Without /proc (an empty root) the kernel's own word for what it started has to do. */
@@ -33,7 +38,7 @@ static const char *started_as(void)
     return path == NULL ? "" : path;
 }
 
-static int open_self(void)
+int pye_bundle_open(void)
 {
     int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -41,9 +46,12 @@ static int open_self(void)
     return fd;
 }
 
-static bool find_self(char *path)
+/* at: "", or what it is to be. */
+static bool find_self(char *path, const char *at)
 {
     static const char deleted[] = " (deleted)";
+    if (*at != '\0')
+        return snprintf(path, PATH_MAX, "%s", at) < PATH_MAX;
     ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 1);
     if (length <= 0 && realpath(started_as(), path) == NULL)
         return false;
@@ -63,7 +71,7 @@ static const char *map_archive(struct pye_archive *archive, const struct pye_mar
 {
     static char reason[128];
     struct stat status;
-    int fd = open_self();
+    int fd = pye_bundle_open();
     if (fd < 0 || fstat(fd, &status) < 0) {
         snprintf(reason, sizeof reason, "the executable cannot be read: %s", strerror(errno));
         if (fd >= 0)
@@ -169,7 +177,22 @@ static bool finds_library(const struct pye_bundle *bundle, char *wanted, size_t 
     return false;
 }
 
-bool pye_bundle_begin(int *argc, char ***argv)
+/* Whose the command line is; *argv is what is left for Python. */
+static bool take_command_line(int *argc, char ***argv, const char *at)
+{
+    if (*at != '\0') {
+        here.is_pyentry = here.runs_app = true;
+        if (*argc > 0)
+            (*argv)[0] = here.executable;
+        return true;
+    }
+    enum pye_bundle_name name = pye_bundle_called(*argc > 0 ? (*argv)[0] : "");
+    here.is_pyentry = name == PYE_CALLED_PYENTRY;
+    here.runs_app = name == PYE_CALLED_OTHERWISE && !pye_bundle_asks_for_python(&here, *argc, *argv);
+    return pye_bundle_arguments(&here, argc, argv);
+}
+
+bool pye_bundle_begin(int *argc, char ***argv, const char *at)
 {
     struct pye_mark mark;
     switch (pye_mark_read(&mark)) {
@@ -181,7 +204,7 @@ bool pye_bundle_begin(int *argc, char ***argv)
     case PYE_MARK_SET:
         break;
     }
-    const char *wrong = find_self(here.executable) ? map_archive(&here.archive, &mark) : "its own path cannot be found";
+    const char *wrong = find_self(here.executable, at) ? map_archive(&here.archive, &mark) : "its own path cannot be found";
     if (wrong == NULL)
         wrong = pye_bundle_read_manifest(&here);
     if (wrong == NULL)
@@ -197,10 +220,33 @@ bool pye_bundle_begin(int *argc, char ***argv)
         return false;
     }
     is_bundle = true;
-    enum pye_bundle_name name = pye_bundle_called(*argc > 0 ? (*argv)[0] : "");
-    here.is_pyentry = name == PYE_CALLED_PYENTRY;
-    here.runs_app = name == PYE_CALLED_OTHERWISE && !pye_bundle_asks_for_python(&here, *argc, *argv);
-    return pye_bundle_arguments(&here, argc, argv);
+    return take_command_line(argc, argv, at);
+}
+
+/* --- its snapshot --- */
+
+bool pye_bundle_snapshot(uint64_t *base, uint64_t *bytes)
+{
+    const struct pye_entry *entry = NULL;
+    if (is_bundle && here.runs_app)
+        entry = pye_archive_find(&here.archive, PYE_BUNDLE_SNAPSHOT, sizeof PYE_BUNDLE_SNAPSHOT - 1);
+    if (entry == NULL)
+        return false;
+    *base = pye_archive_offset(&here.archive, entry);
+    *bytes = entry->size;
+    return true;
+}
+
+bool pye_bundle_settle(uint64_t *start, uint64_t *end, uint64_t *offset)
+{
+    uint64_t bytes = (uint64_t)here.archive.bytes;
+    *start = *end = *offset = 0;
+    if (!is_bundle)
+        return true;
+    *start = PYE_PAGE_DOWN(bytes);
+    *end = PYE_PAGE_UP(bytes + here.archive.size);
+    *offset = PYE_PAGE_DOWN((uint64_t)here.archive.base);
+    return pye_archive_settle(&here.archive);
 }
 
 int pye_bundle_option(size_t *at, char **text)

@@ -1,7 +1,9 @@
 /* The bundle that this process runs from: its path, its archive, what its builder wrote down.
  *
  * The archive is mapped for the life of the process. It appears as a read-only directory at the executable's own path
- * (tree.h), or, with --dir, has the code of the files that are in a directory beside it (files.h). Everything here is plain C without Python, and unchanged once pye_bundle_begin has returned. */
+ * (tree.h), or, with --dir, has the code of the files that are in a directory beside it (files.h). Everything here is plain
+ * C without Python, and unchanged once pye_bundle_begin has returned but for the index, which a snapshot makes
+ * independent. */
 #ifndef PYE_BUNDLE_H
 #define PYE_BUNDLE_H
 
@@ -14,6 +16,7 @@
 /* The bundle's own entries are below this directory. */
 #define PYE_BUNDLE_MANIFEST ".pyentry/manifest"
 #define PYE_BUNDLE_LIBRARIES ".pyentry/libraries"
+#define PYE_BUNDLE_SNAPSHOT ".pyentry/snapshot"
 
 /* Where a bundle with --stdlib has its lib/pythonX.Y. */
 #define PYE_BUNDLE_HOME ".python"
@@ -37,6 +40,10 @@ struct pye_bundle {
 
 /* NULL where this is a plain pyentry. */
 const struct pye_bundle *pye_bundle(void);
+
+/* For a process that is to be written down: pye_archive_settle. *start and *end are the pages of the mapped archive,
+ * *offset is where they lie in the executable. False, with errno set, where there is no memory. */
+bool pye_bundle_settle(uint64_t *start, uint64_t *end, uint64_t *offset);
 
 /* Reads an archive's manifest. NULL, or what is wrong with it. */
 const char *pye_bundle_read_manifest(struct pye_bundle *bundle);

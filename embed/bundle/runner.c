@@ -105,12 +105,22 @@ static PyObject *run_spec(PyObject *spec, PyObject *name)
     return result;
 }
 
+static PyObject *former; /* runpy, where a snapshot has it */
+
+/* From here on runpy is runpy again. */
+static int uninstall(void)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    int result = former == NULL ? PyDict_DelItemString(modules, "runpy") : PyDict_SetItemString(modules, "runpy", former);
+    Py_CLEAR(former);
+    return result;
+}
+
 static PyObject *run(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
-    /* From here on runpy is runpy again. */
-    if (PyDict_DelItemString(PyImport_GetModuleDict(), "runpy") < 0)
+    if (uninstall() < 0)
         return NULL;
     PyObject *name = main_name();
     PyObject *spec = name == NULL ? NULL : main_spec(&name);
@@ -133,8 +143,10 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "runpy"
 
 int pye_runner_install(void)
 {
-    PyObject *module = PyModule_Create(&definition);
-    int result = module == NULL ? -1 : PyDict_SetItemString(PyImport_GetModuleDict(), "runpy", module);
+    PyObject *module = PyModule_Create(&definition), *modules = PyImport_GetModuleDict();
+    former = PyDict_GetItemString(modules, "runpy");
+    Py_XINCREF(former);
+    int result = module == NULL ? -1 : PyDict_SetItemString(modules, "runpy", module);
     Py_XDECREF(module);
     return result;
 }

@@ -1,5 +1,6 @@
 #include "embed/snapshot/memory.h"
 
+#include "embed/bundle/bundle.h"
 #include "launcher/log.h"
 #include "launcher/maps.h"
 
@@ -28,6 +29,9 @@ struct writer {
     char maps[SMAPS_BYTES];
     const struct pye_taking *taking;
     uint64_t stack_page;
+    struct {
+        uint64_t start, end, offset;
+    } archive; /* of a bundle, and where it lies in the executable; 0 */
     int pagemap, file;
 };
 
@@ -138,6 +142,8 @@ static bool add_area(struct writer *writer, const struct pye_map *map, uint64_t 
     }
     if (writer->stack_page >= start && writer->stack_page < end)
         area->kind = PYE_AREA_STACK;
+    if (start == writer->archive.start && end == writer->archive.end)
+        area->kind = PYE_AREA_ARCHIVE;
     if (!add_pages(writer, map, area))
         return false;
     writer->header.areas++;
@@ -254,7 +260,7 @@ static bool put(struct writer *writer, const void *data, uint64_t bytes, uint64_
 {
     const char *from = data;
     while (bytes > 0) {
-        ssize_t done = pwrite(writer->file, from, bytes, (off_t)offset);
+        ssize_t done = pwrite(writer->file, from, bytes, (off_t)(writer->taking->base + offset));
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
@@ -266,29 +272,32 @@ static bool put(struct writer *writer, const void *data, uint64_t bytes, uint64_
     return true;
 }
 
-static bool put_pages(struct writer *writer)
+static bool put_run(struct writer *writer, const struct pye_image_run *run)
 {
-    for (uint32_t i = 0; i < writer->header.runs; i++) {
-        const struct pye_image_run *run = &writer->runs[i];
-        const void *pages = (const void *)run->start; /* NOLINT(performance-no-int-to-ptr): pages of ours */
-        if (!put(writer, pages, run->end - run->start, run->offset))
-            return false;
-    }
-    return true;
+    const void *pages = (const void *)run->start; /* NOLINT(performance-no-int-to-ptr): pages of ours */
+    return put(writer, pages, run->end - run->start, run->offset);
 }
 
-static void place_pages(struct writer *writer)
+/* Each area's, one behind the other; an archive's are in the bundle. */
+static bool put_pages(struct writer *writer)
 {
     struct pye_image_header *header = &writer->header;
+    struct pye_image_run *run = writer->runs;
     /* With room for the table that the first start fills. */
     uint64_t offset = PYE_PAGE_UP(sizeof *header + pye_image_tables_bytes(header)
                                   + PYE_IMAGE_TOUCHED * sizeof(struct pye_image_range));
     header->data_offset = offset;
-    for (uint32_t i = 0; i < header->runs; i++) {
-        writer->runs[i].offset = offset;
-        offset += writer->runs[i].end - writer->runs[i].start;
+    for (uint32_t i = 0; i < header->areas; i++) {
+        bool elsewhere = writer->areas[i].kind == PYE_AREA_ARCHIVE;
+        for (uint32_t left = writer->areas[i].runs; left > 0; left--, run++) {
+            run->offset = elsewhere ? writer->archive.offset : offset;
+            if (!elsewhere && !put_run(writer, run))
+                return false;
+            offset += elsewhere ? 0 : run->end - run->start;
+        }
     }
     header->file_bytes = offset;
+    return true;
 }
 
 static bool put_tables(struct writer *writer)
@@ -320,7 +329,10 @@ static bool begin_header(struct writer *writer, uint64_t stack_pointer)
     header->entry = (uint64_t)pye_resume;
     pye_machine_program(&header->program_start, &header->program_end);
     errno = ENOEXEC;
-    return pye_machine_find(&header->machine, &what) || fail("pyentry itself");
+    if (!pye_machine_find(&header->machine, &what))
+        return fail("pyentry itself");
+    pye_machine_limit(&header->machine, taking->level);
+    return true;
 }
 
 static bool take_words(struct writer *writer, const char *words, size_t bytes)
@@ -343,6 +355,8 @@ bool pye_memory_write(const struct pye_taking *taking, uint64_t stack_pointer, c
         return false;
     writer->taking = taking;
     writer->file = taking->file;
+    if (!pye_bundle_settle(&writer->archive.start, &writer->archive.end, &writer->archive.offset))
+        return fail("the archive's index");
     writer->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (writer->pagemap < 0)
         return fail("/proc/self/pagemap");
@@ -350,7 +364,6 @@ bool pye_memory_write(const struct pye_taking *taking, uint64_t stack_pointer, c
         return false;
     find_advice(writer);
     join_areas(writer);
-    place_pages(writer);
     return put_pages(writer) && put_tables(writer);
 }
 

@@ -1,5 +1,8 @@
 #include "embed/snapshot/program.h"
 
+#include "embed/bundle/bundle.h"
+#include "embed/bundle/runner.h"
+
 /* Exported by 3.9 and all since; not every version's headers have it. */
 extern const PyConfig *_Py_GetConfig(void); /* NOLINT(bugprone-reserved-identifier,readability-redundant-declaration) */
 
@@ -85,15 +88,35 @@ static int fill_list(const char *name, const PyWideStringList *words)
     return result;
 }
 
+/* A bundle's app: all words are its own, and the program stays what it is. */
+static PyStatus take_arguments(PyConfig *config, int argc, char **argv)
+{
+    PyConfig wanted;
+    PyConfig_InitPythonConfig(&wanted);
+    PyStatus status = PyConfig_SetBytesArgv(&wanted, argc, argv);
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetWideStringList(config, &config->argv, wanted.argv.length, wanted.argv.items);
+#if PY_VERSION_HEX >= 0x030A0000
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetWideStringList(config, &config->orig_argv, wanted.argv.length, wanted.argv.items);
+#endif
+    PyConfig_Clear(&wanted);
+    return status;
+}
+
 int pye_program_choose(int argc, char **argv)
 {
     /* The public API has no way to change it, and Py_RunMain reads it there. */
     PyConfig *config = (PyConfig *)_Py_GetConfig();
-    if (argc > 1) {
-        PyStatus status = read_command_line(config, argc, argv);
-        if (PyStatus_Exception(status))
-            return fail(status);
-    }
+    PyStatus status = PyStatus_Ok();
+    if (pye_bundle() != NULL)
+        status = take_arguments(config, argc, argv);
+    else if (argc > 1)
+        status = read_command_line(config, argc, argv);
+    if (PyStatus_Exception(status))
+        return fail(status);
+    if (pye_bundle() != NULL && pye_runner_install() < 0)
+        return -1;
 #if PY_VERSION_HEX >= 0x030A0000
     if (fill_list("orig_argv", &config->orig_argv) < 0)
         return -1;

@@ -255,4 +255,4 @@ def test_file_that_is_gone(tmp_path):
         assert said(tmp_path / "a.snap", "-c", f"import app; print({number}, file=app.log)") == ""
     assert (tmp_path / "app.log").read_text() == "early\n0\n1\n"
     (tmp_path / "app.log").unlink()
-    assert "app.log, which was open" in reason(either(tmp_path / "a.snap", "-c", "print(1)", cwd=tmp_path))
+    assert "app.log, which it needs" in reason(either(tmp_path / "a.snap", "-c", "print(1)", cwd=tmp_path))

@@ -171,9 +171,9 @@ def capture(without):
     return found
 
 
-def words(found):
-    """What must hold at a start, before anything of it is done: see launcher/image.h."""
-    told = []
+def words(found, needed):
+    """What must hold at a start, before anything of it is done, needed files with it: see launcher/image.h."""
+    told = [(b"F", b"r", os.fsencode(path), b"") for path in needed]
     for one in found:
         told.append((b"N", b"", str(one["fd"]).encode(), b""))
         if one["kind"] == "file":

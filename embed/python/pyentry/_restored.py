@@ -8,6 +8,9 @@ import time
 import _pyentry
 from pyentry import _descriptors, _hooks
 
+# Modules that keep something of their process, all of which is made new here.
+RENEWED = ("logging", "multiprocessing.process", "numpy.random", "random", "ssl", "tempfile", "uuid")
+
 state = {
     "descriptors": [],
     "warm_up": None,   # a function

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import traceback
+import warnings
 
 import _pyentry
 from pyentry import _descriptors, _hooks, _restored, _watch
@@ -16,6 +17,8 @@ _plan = {"preload": [], "warm_up": ""}
 
 def _path0():
     """What python would put in front of sys.path for the program on the command line."""
+    if _pyentry.bundle is not None:
+        return _pyentry.bundle
     if getattr(sys.flags, "safe_path", False) or sys.flags.isolated:
         return None
     name = sys.argv[0] if sys.argv else ""
@@ -86,6 +89,11 @@ def _flush_files():
                 pass  # nobody reads it any more
 
 
+def _library():
+    """A file of the standard library, for what will be imported after the start."""
+    return [path for path in (os.__file__,) if os.path.exists(path)]
+
+
 def _c_threads():
     return len(os.listdir("/proc/self/task")) - len(threading.enumerate())
 
@@ -120,9 +128,13 @@ def _warm_up():
         _call(_plan["warm_up"])
 
 
+def _checkpoint():
+    _warm_up()
+    _take()
+
+
 def _take():
     """Everything up to the fork; does not return."""
-    _warm_up()
     for function in reversed(_hooks.before):
         function()
     _hooks.take = None
@@ -140,7 +152,7 @@ def _take():
     for fd in _plan["ours"]:
         if fd != _plan["file"]:
             os.close(fd)
-    words = _watcher.words() + _descriptors.words(_restored.state["descriptors"])
+    words = _watcher.words() + _descriptors.words(_restored.state["descriptors"], _library())
     gc.collect()
     gc.freeze()
     _pyentry.take(words)
@@ -153,10 +165,14 @@ def begin(preload, warm_up, file):
     _plan["file"] = file
     _plan["ours"] = {int(name) for name in os.listdir("/proc/self/fd") if int(name) >= _descriptors.FIRST}
     _plan["ours"] = {fd for fd in _plan["ours"] if os.path.exists(f"/proc/self/fd/{fd}")}
+    if _pyentry.bundle is not None:
+        del sys.modules["runpy"]  # a stand-in for the moment when the program begins: each start has its own
+    if "NPY_DISABLE_CPU_FEATURES" in os.environ:  # --cpu names all that there are; not every version knows them
+        warnings.filterwarnings("ignore", ".*NPY_DISABLE_CPU_FEATURES")
     _watcher.start()
     if not _plan["preload"]:
         _restored.state["path"] = list(sys.path)
-        _hooks.take = _take
+        _hooks.take = _checkpoint
         return
     path = list(sys.path)
     first = _path0()
@@ -164,6 +180,7 @@ def begin(preload, warm_up, file):
         sys.path.insert(0, first)
     for name in _plan["preload"]:
         importlib.import_module(name)
+    _warm_up()
     if first is not None and sys.path[:1] == [first]:
         del sys.path[0]
     elif sys.path != path:

@@ -8,7 +8,7 @@ _SEE_THROUGH = {"os", "collections.abc", "pyentry._watch"}
 
 def _reader():
     """The name of the module that asks, behind the library code that it asks through."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)
     while frame is not None and frame.f_globals.get("__name__") in _SEE_THROUGH:
         frame = frame.f_back
     return "python" if frame is None else str(frame.f_globals.get("__name__"))
@@ -46,15 +46,23 @@ class Watch:
             if key in self._passing:
                 self._passing.discard(key)
             elif isinstance(key, (str, bytes)) and key not in self.written:
-                self.read.setdefault(os.fsdecode(key), _reader())
+                self.saw(os.fsdecode(key))
             return original(environ, key)
         return getitem
 
+    def saw(self, name):
+        """A variable is read."""
+        self.read.setdefault(name, _reader())
+
+    def saw_all(self):
+        """All of the environment is read."""
+        reader = _reader()
+        if reader not in self.copied:
+            self.copied.append(reader)
+
     def _iter(self, original):
         def iterate(environ):
-            reader = _reader()
-            if reader not in self.copied:
-                self.copied.append(reader)
+            self.saw_all()
             for key in original(environ):
                 self._passing.add(key)
                 yield key

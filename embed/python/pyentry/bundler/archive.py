@@ -18,6 +18,7 @@ from pyentry.bundler.libraries import is_library
 
 EARLIEST = 315532800  # 1980-01-01, where zip's time begins
 MOST_ENTRIES, MOST_BYTES = 65535 - 1, 2**32 - 1  # zip's own numbers
+EMPTY_MARK = bundle_mark(0, 0, 0)
 UNCHECKED_HASH = 1
 
 
@@ -92,24 +93,39 @@ def contents(collection, options, counts, progress):
     return entries
 
 
+def order(name):
+    return name.encode()
+
+
+def stored(name, seconds):
+    info = zipfile.ZipInfo(name, time.gmtime(seconds)[:6])
+    info.external_attr = 0o100644 << 16
+    info.create_system = 3
+    return info
+
+
 def write_archive(file, entries, seconds):
     """Append the zip; returns where its directory begins and where it ends."""
     with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED, allowZip64=False) as archive:
-        for name in sorted(entries, key=lambda name: name.encode()):
-            info = zipfile.ZipInfo(name, time.gmtime(seconds)[:6])
-            info.external_attr = 0o100644 << 16
-            info.create_system = 3
-            archive.writestr(info, entries[name])
+        for name in sorted(entries, key=order):
+            archive.writestr(stored(name, seconds), entries[name])
         begin = archive.start_dir
     file.seek(0, os.SEEK_END)
     return begin, file.tell()
 
 
+def write_mark(file, program, begin, end):
+    """Write the mark of an archive that begins behind the program, with its directory at begin, and ends at end."""
+    file.seek(begin)
+    checksum = binascii.crc32(file.read(end - begin))
+    file.seek(program.index(EMPTY_MARK))
+    file.write(bundle_mark(len(program), end - len(program), checksum))
+
+
 def write_executable(path, program, entries, seconds):
     """The bundle: program, archive, and the mark in the program that says where the archive is."""
-    empty = bundle_mark(0, 0, 0)
-    if program.count(empty) != 1:
-        raise Refused(f"this pyentry has {program.count(empty)} marks for a bundle in it, where it should have one")
+    if program.count(EMPTY_MARK) != 1:
+        raise Refused(f"this pyentry has {program.count(EMPTY_MARK)} marks for a bundle in it, where it should have one")
     if len(entries) > MOST_ENTRIES:
         raise Refused(f"{len(entries)} files are more than a bundle holds ({MOST_ENTRIES}): --exclude some, "
                       "or --no-source")
@@ -119,10 +135,23 @@ def write_executable(path, program, entries, seconds):
     with open(path, "w+b") as file:
         file.write(program)
         begin, end = write_archive(file, entries, seconds)
-        file.seek(begin)
-        checksum = binascii.crc32(file.read())
-        file.seek(program.index(empty))
-        file.write(bundle_mark(len(program), end - len(program), checksum))
+        write_mark(file, program, begin, end)
+    return end
+
+
+def add_snapshot(path, program, image, base, seconds):
+    """Put the image into the bundle, at base, where it was made to be: all else stays where it is."""
+    name = f"{OWN}/snapshot"
+    if base + len(image) > MOST_BYTES:
+        raise Refused(f"{base + len(image)} bytes are more than a bundle holds (4 GiB)")
+    with open(path, "r+b") as file:
+        with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED, allowZip64=False) as archive:
+            archive.start_dir = base - zipfile.sizeFileHeader - len(name)
+            archive.writestr(stored(name, seconds), image)
+            archive.filelist.sort(key=lambda info: order(info.filename))
+            begin = archive.start_dir
+        end = file.seek(0, os.SEEK_END)
+        write_mark(file, program, begin, end)
     return end
 
 

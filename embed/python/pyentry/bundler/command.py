@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 
-from pyentry.bundler import archive, directory, rootfs
+from pyentry.bundler import archive, directory, rootfs, snapshot
 from pyentry.bundler.collect import HOME, Collection
 from pyentry.bundler.elf import read as read_elf
 from pyentry.bundler.errors import Refused
@@ -61,6 +61,14 @@ def parser():
                       help="leave out what matches: a name anywhere (tests), or a path from the top (pkg/data/*.csv)")
     made.add_argument("--optimize", type=int, choices=(0, 1, 2), default=0,
                       help="as python's -O: 1 without assertions, 2 without docstrings")
+    made.add_argument("--snapshot", action="store_true",
+                      help="put in a snapshot of the imported modules, from which the app starts")
+    made.add_argument("--at", default="", metavar="PATH",
+                      help="where OUT will lie when it runs from its snapshot; default: where it is written")
+    made.add_argument("--preload", default="", metavar="MODULE,...",
+                      help="what the snapshot imports; default: auto, what the main module does as far as that is safe")
+    made.add_argument("--warm-up", default="", metavar="MODULE:FUNCTION", help="what is called before the snapshot")
+    made.add_argument("--cpu", default="", choices=("v2", "v3", "native"), help="the processors that the snapshot is for")
     made.add_argument("--force", action="store_true", help="replace what is there, when all went well")
     made.add_argument("--verbose", action="store_true", help="name every file that is left out")
     made.add_argument("paths", nargs="*", metavar="PATH")
@@ -204,6 +212,16 @@ def warn(collection, libraries, options, machine):
 
 ### All of it
 
+def check_snapshot(options):
+    for name in ("at", "preload", "warm_up", "cpu"):
+        if getattr(options, name) and not options.snapshot:
+            raise Refused(f"--{name.replace('_', '-')} is for --snapshot, which is not there")
+    if options.snapshot and options.dir:
+        raise Refused("--snapshot is for a bundle in one file: leave --dir out")
+    if options.at and not os.path.isabs(options.at):
+        raise Refused(f"--at {options.at}: it takes the whole path, which begins with a slash")
+
+
 def check_place(options):
     """Before the work, what would refuse its result."""
     if options.rootfs is not None:
@@ -230,7 +248,7 @@ def collect(options):
     places = ["", *([collection.add_stdlib()] if options.stdlib else [])]
     add_main(options, collection, places)
     collection.check()
-    return collection
+    return collection, places
 
 
 @contextlib.contextmanager
@@ -245,10 +263,11 @@ def place(options, tree, seconds):
 
 
 def build(options):
+    check_snapshot(options)
     check_place(options)
     seconds = archive.source_time()
     lines = manifest(options, seconds)
-    collection = collect(options)
+    collection, places = collect(options)
     counts = archive.Counts()
     entries = archive.contents(collection, options, counts, Progress())
     libraries = Libraries(entries)
@@ -264,6 +283,9 @@ def build(options):
             size = directory.write_directory(path, directory.name_of(options.out), program, entries, collection, seconds)
         else:
             size = archive.write_executable(path, program, entries, seconds)
+        if options.snapshot:
+            main = snapshot.main_code(options, collection, places, entries)
+            size = snapshot.add(path, program, main, options, seconds, lambda names: listed(names, options))
     report(options, collection, counts, size)
     if tree:
         report_root(options, tree, size)
