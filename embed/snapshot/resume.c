@@ -109,6 +109,8 @@ static void go_on(const struct pye_start *start, uint64_t ignored)
 __attribute__((no_stack_protector)) void pye_resume(const struct pye_start *start)
 {
     uint64_t ignored, canary;
+    /* Here ends the stack for debuggers; below are frames of the process that was written down. */
+    ((void *volatile *)__builtin_frame_address(0))[1] = NULL;
     pye_kernel_renew(start, &ignored);
     if (getrandom(&canary, sizeof canary, 0) == sizeof canary) {
         canary &= ~(uint64_t)0xff; /* as the C library has it: a string ends before it */

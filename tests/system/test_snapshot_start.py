@@ -233,15 +233,6 @@ def test_multiprocessing(snap, tmp_path, method):
     assert said(snap, program, method, timeout=60) == "[0, 1, 4, 9]\n"
 
 
-def test_cxx_exceptions(snap, tmp_path):
-    """An exception of C++ is caught in a library that is loaded after the start: the unwinder finds its way."""
-    (tmp_path / "throw.cc").write_text(
-        'extern "C" int catches(int n) { try { if (n) throw n; return 0; } catch (int m) { return m + 1; } }\n')
-    library = tmp_path / "throw.so"
-    subprocess.run(["c++", "-shared", "-fPIC", "-o", library, tmp_path / "throw.cc"], check=True)
-    assert said(snap, "-c", f"import ctypes; print(ctypes.CDLL('{library}').catches(41))") == "42\n"
-
-
 def test_clocks_need_no_system_call(snap, tmp_path):
     """The kernel's clocks are found again at their new address."""
     trace = tmp_path / "trace"
