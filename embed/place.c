@@ -89,6 +89,23 @@ static PyObject *instructions_of(PyFrameObject *frame)
     return bytes;
 }
 
+/* Whether what the instruction raised is being handled: Python 3.10 looks for signals on its way into an except clause,
+ * and hardly anywhere else in a loop of such clauses. */
+static bool has_raised(PyFrameObject *frame, Py_ssize_t offset)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_GetExcInfo(&type, &value, &traceback);
+    bool result = false;
+    if (traceback != NULL && PyTraceBack_Check(traceback)) {
+        PyTracebackObject *last = (PyTracebackObject *)traceback;
+        result = last->tb_frame == frame && last->tb_lasti == offset;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return result;
+}
+
 static bool executes_import_from(PyFrameObject *frame)
 {
     bool result = false;
@@ -97,7 +114,7 @@ static bool executes_import_from(PyFrameObject *frame)
     if (bytes != NULL && last != NULL) {
         Py_ssize_t offset = PyLong_AsSsize_t(last);
         if (offset >= 0 && offset < PyBytes_GET_SIZE(bytes))
-            result = (unsigned char)PyBytes_AS_STRING(bytes)[offset] == IMPORT_FROM;
+            result = (unsigned char)PyBytes_AS_STRING(bytes)[offset] == IMPORT_FROM && !has_raised(frame, offset);
     }
     Py_XDECREF(last);
     Py_XDECREF(bytes);
@@ -133,14 +150,17 @@ static bool is_running(PyFrameObject *wanted)
     return frame != NULL;
 }
 
-/* Whether the instruction at code begins an except clause; each instruction has two bytes. */
-static bool begins_except(const unsigned char *code, Py_ssize_t left)
+/* Whether an except clause begins at this instruction; each has two bytes. */
+static bool begins_except(const unsigned char *code, Py_ssize_t i, Py_ssize_t length)
 {
 #ifdef CHECK_EXC_MATCH
-    return code[0] == CHECK_EXC_MATCH || (code[0] == PUSH_EXC_INFO && left > 2 && code[2] == POP_TOP);
+    return code[i] == CHECK_EXC_MATCH || (code[i] == PUSH_EXC_INFO && i + 2 < length && code[i + 2] == POP_TOP);
 #else
-    return code[0] == JUMP_IF_NOT_EXC_MATCH ||
-           (code[0] == POP_TOP && left > 4 && code[2] == POP_TOP && code[4] == POP_TOP);
+    if (code[i] == JUMP_IF_NOT_EXC_MATCH)
+        return true;
+    bool drops = i + 4 < length && code[i] == POP_TOP && code[i + 2] == POP_TOP && code[i + 4] == POP_TOP;
+    bool of_with = i >= 4 && code[i - 2] == RERAISE && code[i - 4] == POP_JUMP_IF_TRUE; /* __exit__ said so */
+    return drops && !of_with;
 #endif
 }
 
@@ -150,7 +170,7 @@ static bool has_except(PyFrameObject *frame)
     Py_ssize_t length = bytes == NULL ? 0 : PyBytes_GET_SIZE(bytes);
     bool result = false;
     for (Py_ssize_t i = 0; i < length && !result; i += 2)
-        result = begins_except((const unsigned char *)PyBytes_AS_STRING(bytes) + i, length - i);
+        result = begins_except((const unsigned char *)PyBytes_AS_STRING(bytes), i, length);
     Py_XDECREF(bytes);
     return result;
 }
