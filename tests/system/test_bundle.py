@@ -287,6 +287,16 @@ def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
     assert made[0] == made[1] == made[2]
 
 
+def test_the_same_code_gives_the_same_bytes():
+    """Whoever else has one of its strings: marshal looks at that, up to Python 3.10."""
+    code = ("import sys\nfrom pyentry.bundler.archive import marshalled\n"
+            "def made(name): return marshalled(compile(f'import {name}', 'module.py', 'exec'))\n"
+            "name = '_'.join(['of', 'nobody'])\n"
+            "alone, held = made(name), sys.intern(name)\n"
+            "sys.exit(made(held) != alone)")
+    assert run([PYENTRY, "-c", code]).returncode == 0
+
+
 def test_source_date_epoch_is_the_time_of_the_files(inputs, tmp_path):
     build(tmp_path / "app", "-m", "pkg.main", inputs / "src", env=clean_env(SOURCE_DATE_EPOCH="1700000000"))
     done = run(["zipinfo", tmp_path / "app", "pkg/main.py"])

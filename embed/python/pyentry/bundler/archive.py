@@ -7,6 +7,7 @@ import marshal
 import os
 import tempfile
 import time
+import types
 import warnings
 import zipfile
 
@@ -35,9 +36,33 @@ def source_time():
     return min(max(seconds, EARLIEST), 4354819198)  # 2107-12-31, where zip's time ends
 
 
+def strings(value):
+    """Every string in a code object."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (tuple, frozenset)):
+        for part in value:
+            yield from strings(part)
+    elif isinstance(value, types.CodeType):
+        yield from strings((value.co_name, value.co_filename, value.co_names, value.co_varnames, value.co_freevars,
+                            value.co_cellvars, value.co_consts))
+
+
+def marshalled(code):
+    """The same bytes for the same code.
+
+    marshal marks what somebody else has a reference to, and up to Python 3.10 that is chance for a string: one of the
+    interpreter's caches may have it. So somebody has each of them here.
+    """
+    held = list(strings(code))
+    data = marshal.dumps(code)
+    del held
+    return data
+
+
 def pyc(code, source):
     return (importlib.util.MAGIC_NUMBER + UNCHECKED_HASH.to_bytes(4, "little") + importlib.util.source_hash(source)
-            + marshal.dumps(code))
+            + marshalled(code))
 
 
 def compiled(name, source, optimize):
