@@ -23,6 +23,7 @@
 
 #define LEAST_ADDRESS 0x10000 /* where the kernel gives memory to nobody */
 #define NO_ROOM "there is no room for its memory (a limit on address space: ulimit -v)"
+#define TAKEN "its addresses are taken"
 #define TRIES "PYENTRY_RESTORE_TRIES"
 
 enum { MOST_TRIES = 3, HEADROOM = 32 * 1024 * 1024, STEPS_FOR_GAPS = PYE_KEPT };
@@ -118,7 +119,7 @@ static bool addresses_are_free(void)
     while (pye_maps_next(&line, &map) && map.end <= PYE_MEMORY_END) {
         if (map.end > header->arena_start && map.start < header->arena_end && is_taken(&map)) {
             errno = EEXIST;
-            return because("its addresses are taken");
+            return because(TAKEN);
         }
         if (pye_is_kernels(&map))
             pye_keep(&restore.kept, map.start, map.end);
@@ -155,9 +156,10 @@ static void try_again(char **argv)
     if (done == MOST_TRIES)
         return;
     text[0] = (char)('1' + done);
-    argv = pye_is_bundle() ? words_of_app(argv) : argv;
-    if (argv != NULL && setenv(TRIES, text, 1) == 0)
-        execv("/proc/self/exe", argv);
+    char **words = pye_is_bundle() ? words_of_app(argv) : NULL;
+    if (setenv(TRIES, text, 1) == 0)
+        execv("/proc/self/exe", words == NULL ? argv : words);
+    free(words);
 }
 
 /* --- memory --- */
@@ -241,7 +243,7 @@ static bool map_arena(void)
         if (error == 0)
             continue;
         forget_arena(error == EEXIST ? i : i + 1);
-        return because(error == ENOMEM ? NO_ROOM : strerror(error));
+        return because(error == ENOMEM ? NO_ROOM : error == EEXIST ? TAKEN : strerror(error));
     }
     return true;
 }

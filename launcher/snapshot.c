@@ -206,20 +206,21 @@ static int open_temporary(struct request *request)
     return file;
 }
 
-/* Until nobody is left: the writer comes to us when its parent has ended. */
+/* Until nobody is left: the writer comes to us when its parent has ended. Where one of them failed the others are of no
+ * more use, among them what a module may have started. */
 static bool wait_for_all(void)
 {
     int status;
-    bool well = true;
     for (;;) {
         pid_t pid = waitpid(-1, &status, 0);
         if (pid < 0 && errno == EINTR)
             continue;
         if (pid < 0)
-            return well;
+            return true;
         if (WIFSIGNALED(status))
             pye_log("the snapshot was not taken: a process ended by signal %d", WTERMSIG(status));
-        well = well && status == 0;
+        if (status != 0)
+            return false;
     }
 }
 

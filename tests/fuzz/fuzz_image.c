@@ -31,7 +31,9 @@ static void check_memory(const struct pye_image *image)
         for (uint32_t left = area->runs; left > 0; left--, run++) {
             MUST(run < image->runs + header->runs);
             MUST(run->start >= low && run->end > run->start && run->end <= area->end);
-            MUST(run->offset >= header->data_offset && run->offset + (run->end - run->start) <= header->file_bytes);
+            uint64_t first = area->kind == PYE_AREA_ARCHIVE ? 0 : header->data_offset;
+            uint64_t last = area->kind == PYE_AREA_ARCHIVE ? image->base : header->file_bytes;
+            MUST(run->offset >= first && run->offset + (run->end - run->start) <= last);
             low = run->end;
         }
         low = area->end;
@@ -51,7 +53,7 @@ static void check_touched(const struct pye_image *image)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct pye_image image;
+    struct pye_image image = {.base = 16 * PYE_IMAGE_PAGE};
     if (size < sizeof image.header)
         return 0;
     memcpy(&image.header, data, sizeof image.header);

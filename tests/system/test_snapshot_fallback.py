@@ -86,10 +86,16 @@ def test_every_byte_of_the_tables(snap, tmp_path):
 def test_truncated_anywhere(snap, tmp_path):
     """A file that is too short is not mapped, wherever it ends."""
     size = snap.stat().st_size
-    path = changed(snap, tmp_path, "short", lambda data: None)
-    for length in [size - 1, *range(size - 4096, 8192, -size // 40), 8192, 4096, 1000, 100, 8, 1, 0]:
-        os.truncate(path, length)
-        assert "it is" in refusal(start(path, "-c", "print(1)")), length
+    paths = [changed(snap, tmp_path, str(n), lambda data: None) for n in range(4)]
+
+    def shorten(path, lengths):
+        for length in lengths:
+            os.truncate(path, length)
+            assert "it is" in refusal(start(path, "-c", "print(1)")), length
+
+    every_page = [size - 1, *range(size - 4096, 0, -4096), 1000, 100, 8, 1, 0]
+    gather(lambda n: shorten(paths[n], every_page[n::4]), range(4))
+    path = paths[0]
     path.write_bytes(snap.read_bytes() + b"x")
     assert "its length is wrong" in reason(either(path, "-c", "print(1)"))
 
@@ -105,15 +111,62 @@ def test_another_machine(snap, tmp_path, field, words):
     assert words in reason(either(changed(snap, tmp_path, "other", change), "-c", "print(1)"))
 
 
-def test_another_processor(snap, tmp_path):
-    """A feature that the snapshot was taken with, and this processor lacks."""
+@pytest.mark.parametrize("word", range(12))
+def test_another_processor(snap, tmp_path, word):
+    """A feature that the snapshot was taken with, and this processor lacks: one bit of each word."""
     def change(data):
-        at = offsets()["cpu"]
-        words = struct.unpack("<12I", data[at:at + 48])
-        missing = next(i for i, word in enumerate(words) if ~word & 0x80000000)
-        data[at + 4 * missing + 3] |= 0x80
+        at = offsets()["cpu"] + 4 * word
+        bits, = struct.unpack_from("<I", data, at)
+        struct.pack_into("<I", data, at, bits | ~bits & (bits + 1))  # the lowest that is not set
         seal(data)
     assert "features that this one lacks" in reason(either(changed(snap, tmp_path, "cpu", change), "-c", "print(1)"))
+
+
+def calls(snap, tmp_path, name):
+    """The system calls of that name in a start."""
+    trace = tmp_path / f"trace-{name}"
+    run(["strace", "-e", f"trace={name}", "-o", trace, PYENTRY, "--restore-or-fail", f"--restore={snap}", "-c", "print(1)"])
+    return [line for line in trace.read_text().splitlines() if line.startswith(name)]
+
+
+def with_fault(snap, tmp_path, fault):
+    """A start where the kernel does not do something."""
+    return run(["strace", "-e", f"inject={fault}", "-o", tmp_path / "fault", PYENTRY, f"--restore={snap}", "-c", "print(1)"])
+
+
+@pytest.mark.parametrize("kernel,fault,words", [
+    ("that takes MAP_FIXED_NOREPLACE for a hint", "retval=0x70000000", "its addresses are taken"),
+    ("without memory", "error=ENOMEM", "there is no room"), ("that refuses", "error=EPERM", "Operation not permitted")])
+def test_a_kernel(snap, tmp_path, kernel, fault, words):
+    """Where the first area of the arena does not come to lie where it should, or not at all, nothing has happened yet."""
+    fields = header(snap)
+    addresses = [int(line[5:].split(",")[0].replace("NULL", "0"), 16) for line in calls(snap, tmp_path, "mmap")]
+    before = next(n for n, address in enumerate(addresses, 1)
+                  if fields["arena_start"] <= address < fields["arena_end"])
+    assert words in reason(with_fault(snap, tmp_path, f"mmap:{fault}:when={before}"))
+
+
+@pytest.mark.parametrize("fault", ["rseq:error=ENOSYS", "set_robust_list:error=ENOSYS", "madvise:error=EINVAL",
+                                   "prctl:error=EINVAL", "sigaltstack:error=EPERM"])
+def test_a_kernel_that_can_less(snap, tmp_path, fault):
+    """What a start can do without."""
+    done = with_fault(snap, tmp_path, fault)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n", b"")
+
+
+def test_without_proc(snap):
+    """Nobody knows then what is in the way."""
+    done = run(["unshare", "--mount", "sh", "-c", f"umount -l /proc; exec '{PYENTRY}' --restore='{snap}' -c 'print(1)'"])
+    assert "/proc/self/maps cannot be read" in reason(done)
+
+
+def test_an_update_of_a_library(tmp_path):
+    """Python's modules are in the snapshot: a start does not see the new one, and needs none."""
+    (tmp_path / "app.py").write_text("version = 1\n")
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    for change in (lambda: (tmp_path / "app.py").write_text("version = 2\n"), (tmp_path / "app.py").unlink):
+        change()
+        assert said(tmp_path / "a.snap", "-c", "import app; print(app.version)", cwd=tmp_path) == "1\n"
 
 
 def test_files_that_are_not_trusted(snap, tmp_path):

@@ -35,7 +35,7 @@ REFUSED = [
      " name='worker').start()", r"the thread 'worker' runs: stop it(.|\n)*in work"),
     ("busy executor", "from concurrent.futures import ThreadPoolExecutor\nimport time\nat = ThreadPoolExecutor(1)\n"
      "at.submit(time.sleep, 1.5)", r"the thread 'ThreadPoolExecutor-0_0' runs"),
-    ("child", "import subprocess\nchild = subprocess.Popen(['sleep', '5'])", r"the child process \d+ \(sleep\) runs"),
+    ("child", "import subprocess\nchild = subprocess.Popen(['sleep', '5'], stdout=-3, stderr=-3)", r"the child process \d+ \(sleep\) runs"),
     ("half a pipe", "import os\nr, w = os.pipe()\nos.close(w)",
      r"is (an end of a pipe whose other end|a pipe with data)"),
     ("full pipe", "import os\nr, w = os.pipe()\nos.write(w, b'x')", r"is a pipe with data in it"),
@@ -45,6 +45,13 @@ REFUSED = [
     ("inotify", "import ctypes\nfd = ctypes.CDLL(None).inotify_init()",
      r"is anon_inode:inotify: it cannot be made again"),
     ("timerfd", "import ctypes\nfd = ctypes.CDLL(None).timerfd_create(1, 0)", r"is anon_inode:\[timerfd\]"),
+    ("signalfd", "import ctypes\nfd = ctypes.CDLL(None).signalfd(-1, bytes(128), 0)", r"is anon_inode:\[signalfd\]"),
+    ("datagram socket", "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)", r"is a socket \("),
+    ("named socket", "import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\ns.bind('s')",
+     r"is a Unix socket with a name"),
+    ("named pipe", "import os\nos.mkfifo('p')\nfd = os.open('p', os.O_RDWR)", r"only regular files and devices"),
+    ("rollback journal", "import sqlite3\nc = sqlite3.connect('x.db')\nc.execute('create table t (a)')\n"
+     "c.execute('insert into t values (1)')", r"a database's journal, .*x.db-journal"),
     ("directory", "import os\nfd = os.open('.', os.O_RDONLY)", r"only regular files and devices"),
     ("journal", "import sqlite3\nc = sqlite3.connect('x.db', isolation_level=None)\n"
      "c.execute('pragma journal_mode=wal')\nc.execute('create table t (a)')", r"a database's journal, .*x.db-(wal|shm)"),
@@ -66,6 +73,15 @@ def test_io_uring(tmp_path):
     if run(["/usr/bin/python3", "-c", code]).stdout.strip() == b"fd -1":
         pytest.skip("this kernel has no io_uring for us")
     assert "io_uring" in refused(tmp_path, code)
+
+
+def test_on_a_kernel_that_does_not_tell(tmp_path):
+    """Where the C library keeps its thread: a start has to know."""
+    app(tmp_path, "")
+    done = run(["strace", "-f", "-e", "trace=prctl", "-e", "inject=prctl:error=EINVAL", "-o", tmp_path / "trace", PYENTRY,
+                "--snapshot", "-o", tmp_path / "a.snap", "--preload", "app"], cwd=tmp_path, timeout=60)
+    assert done.returncode == 1 and b"this kernel does not tell where" in done.stderr
+    assert not (tmp_path / "a.snap").exists()
 
 
 def test_what_can_be_carried(tmp_path):

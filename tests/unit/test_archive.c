@@ -114,6 +114,27 @@ static void files_are_found_and_read(void **state)
     pye_archive_close(&archive);
 }
 
+/* As in a process that is written down: another directory will be where this one was. */
+static void a_settled_one_needs_no_directory(void **state)
+{
+    struct pye_archive archive;
+    (void)state;
+    make(tree, TREE);
+    assert_null(opened(&archive));
+    assert_non_null(pye_archive_read(&archive, found(&archive, "z")));
+    assert_true(pye_archive_settle(&archive));
+    memset(bytes + archive.directory, 'x', size - archive.directory);
+    for (int i = 0; i < TREE; i++) {
+        const struct pye_entry *entry = found(&archive, tree[i].name);
+        assert_non_null(entry);
+        assert_memory_equal(bytes + pye_archive_offset(&archive, entry) - BASE, tree[i].data, entry->size);
+        bytes[pye_archive_offset(&archive, entry) - BASE] ^= 1;
+        assert_true((pye_archive_read(&archive, entry) == NULL) == (entry->size > 0));
+    }
+    free((char *)archive.entries[0].name); /* the first of all of them */
+    pye_archive_close(&archive);
+}
+
 /* "name1 name2/ " of a directory, or "none". */
 static const char *listing(const struct pye_archive *archive, const char *directory)
 {
@@ -357,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_found_and_read),
+        cmocka_unit_test(a_settled_one_needs_no_directory),
         cmocka_unit_test(directories_are_what_lies_between_names),
         cmocka_unit_test(every_byte_flipped_is_told_or_does_not_matter),
         cmocka_unit_test(every_truncation_is_told),

@@ -156,6 +156,23 @@ static void code_in_the_arena(void **state)
     assert_non_null(verdict(&small));
 }
 
+/* Of a bundle: its archive lies before the image, and nowhere else. */
+static void the_archive_of_a_bundle(void **state)
+{
+    struct small small;
+    (void)state;
+    make(&small);
+    small.areas[2].kind = PYE_AREA_ARCHIVE;
+    small.runs[3].offset = 0;
+    assert_non_null(verdict(&small));
+    small.image.base = PAGE;
+    assert_null(verdict(&small));
+    small.runs[3].offset = PAGE;
+    assert_non_null(verdict(&small));
+    small.runs[3].offset = UINT64_MAX - PAGE + 1;
+    assert_non_null(verdict(&small));
+}
+
 static void headers_that_make_no_sense(void **state)
 {
     (void)state;
@@ -216,6 +233,7 @@ int main(void)
         cmocka_unit_test(is_read_as_it_was_made),      cmocka_unit_test(every_bit_is_behind_a_checksum),
         cmocka_unit_test(every_other_length_is_wrong), cmocka_unit_test(headers_that_make_no_sense),
         cmocka_unit_test(tables_that_make_no_sense),   cmocka_unit_test(code_in_the_arena),
+        cmocka_unit_test(the_archive_of_a_bundle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
