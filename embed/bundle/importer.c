@@ -3,6 +3,7 @@
 #include "embed/bundle/importer.h"
 
 #include "embed/bundle/bundle.h"
+#include "embed/bundle/patterns.h"
 #include "embed/bundle/runner.h"
 #include "embed/bundle/shortcut.h"
 #include "embed/bundle/tree.h"
@@ -82,9 +83,8 @@ static const struct pye_entry *entry_of(PyObject *path, const char *suffix)
 
 /* --- code --- */
 
-static PyObject *damaged(void)
+PyObject *pye_importer_damaged(void)
 {
-    /* Its line is printed. No ImportError: a program that tries imports would go on without its module. */
     PyObject *status = PyLong_FromLong(1);
     if (status != NULL)
         PyErr_SetObject(PyExc_SystemExit, status);
@@ -98,7 +98,7 @@ static PyObject *code_of(const struct pye_entry *entry, PyObject *source)
 {
     const char *data = pye_tree_read(entry);
     if (data == NULL)
-        return damaged();
+        return pye_importer_damaged();
     if (entry->size < PYC_HEADER_BYTES || (unsigned char)data[PYC_FLAGS] != UNCHECKED_HASH
         || memcmp(data, types.magic, sizeof types.magic) != 0) {
         PyErr_Format(PyExc_ImportError, "%R was compiled by another Python than this one", source);
@@ -203,6 +203,8 @@ static PyObject *exec_module(PyObject *self, PyObject *module)
         result = PyObject_CallFunctionObjArgs(types.call_with_frames_removed, types.exec, code, dictionary, NULL);
     if (code != NULL)
         speed_up();
+    if (result != NULL && pye_patterns_follow(dictionary) < 0)
+        Py_CLEAR(result);
     Py_XDECREF(dictionary);
     Py_XDECREF(code);
     return result;

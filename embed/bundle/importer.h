@@ -23,4 +23,8 @@ PyObject *pye_importer_find(PyObject *fullname, PyObject *path);
 /* Whether a loader is one for plain modules in the bundle, and no subclass. */
 bool pye_importer_has_made(PyObject *loader);
 
+/* After the line that says so: raises SystemExit(1), and returns NULL. No ImportError: a program that tries imports would
+ * go on without its module. */
+PyObject *pye_importer_damaged(void);
+
 #endif

@@ -202,11 +202,13 @@ def replacing(path):
             os.unlink(scratch)
 
 
-def own_entries(lines, libraries):
-    """What the C side reads: the manifest, and which library needs which."""
+def own_entries(lines, libraries, patterns):
+    """What the C side reads: the manifest, which library needs which, and compiled regular expressions."""
     entries = {f"{OWN}/manifest": "".join(f"{key} {value}\n" for key, value in lines).encode()}
     if libraries:
         entries[f"{OWN}/libraries"] = "".join("\t".join(row) + "\n" for row in libraries).encode()
+    if patterns:
+        entries[f"{OWN}/patterns"] = patterns
     return entries
 
 

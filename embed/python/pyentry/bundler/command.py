@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 
-from pyentry.bundler import archive, directory, rootfs, snapshot
+from pyentry.bundler import archive, directory, patterns, rootfs, snapshot
 from pyentry.bundler.collect import HOME, Collection
 from pyentry.bundler.elf import read as read_elf
 from pyentry.bundler.errors import Refused
@@ -276,7 +276,9 @@ def build(options):
     itself = read_elf(program)
     tree = rootfs.plan(options, itself, collection, entries, libraries) if options.rootfs is not None else None
     counts.extensions = sum(map(is_library, entries))
-    entries.update(archive.own_entries(lines, libraries.rows()))
+    # Without the standard library, the module re is another's.
+    table = patterns.table(collection) if options.stdlib else None
+    entries.update(archive.own_entries(lines, libraries.rows(), table))
     warn(collection, libraries, options, itself.machine)
     with place(options, tree, seconds) as path:
         if options.dir:
