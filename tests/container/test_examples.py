@@ -25,6 +25,8 @@ GUNICORN = 2.5
 SERVING = [
     Example("hello", r"^hello: listening on", r"^hello: working for", r"^hello: worker stopped after round 0$"),
     Example("hello-debian", r"^hello: listening on", r"^hello: working for", r"^hello: worker stopped after round 0$"),
+    Example("hello-scratch", r"^hello: listening on", r"^hello: working for", r"^hello: worker stopped after round 0$"),
+    Example("hello-scratch-debian", r"^hello: listening on", r"^hello: working for", r"^hello: worker stopped after round 0$"),
     Example("flask-gunicorn", r"Booting worker", r"^flask: working for", r"Shutting down: Master$", 0, GUNICORN),
     Example("fastapi-uvicorn", r"Uvicorn running on", r"^fastapi: working for", r"Finished server process \[\d+\]$", 0),
     Example("django", r"Booting worker", r"^django: working for", r"Shutting down: Master$", 0, GUNICORN),
@@ -102,6 +104,11 @@ def test_a_job_of_cloud_run_that_is_killed_says_so_in_one_entry():
 def has_ipv6_listener(container, port):
     table = pathlib.Path(f"/proc/{container.pid()}/net/tcp6").read_text()
     return f"{'0' * 32}:{port:04X}" in table
+
+
+def test_podmans_seccomp_profile_is_on():
+    """2 is a filter."""
+    assert run("pyentry", "-c", "print(*[line for line in open('/proc/self/status') if 'Seccomp:' in line])")[1] == "Seccomp:\t2\n\n"
 
 
 def test_nothing_is_written(start):
@@ -196,14 +203,22 @@ def test_the_job_goes_on_where_it_was_stopped(start, checkpoints):
     assert log.splitlines()[0] == f"job: task 0 of 1 begins at item {reached}"
 
 
+def test_a_job_that_is_stopped_may_count_as_a_success(start, checkpoints):
+    container = job(start, checkpoints, ITEMS="1000", SECONDS_PER_ITEM="0.05", PYENTRY_TERM_STATUS="0")
+    container.wait_for("begins at item 0")
+    container.stop()
+    assert container.status() == 0
+    assert "checkpoint at item" in container.lines()[-1]
+
+
 ### Their texts
 
 def test_every_example_is_tested():
     tested = {example.name for example in SERVING} | {"celery-worker", "batch-job"}
-    assert {path.name for path in EXAMPLES.iterdir()} == tested - {"hello-debian"}
+    assert {path.name for path in EXAMPLES.iterdir()} == {re.sub("-(scratch|debian)", "", name) for name in tested}
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("Dockerfile")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", sorted(EXAMPLES.parent.rglob("Dockerfile*")), ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_dockerfiles_keep_the_rules(path):
     """Exec form everywhere, nobody's user at the end, and nothing that pyentry makes superfluous."""
     text = path.read_text()

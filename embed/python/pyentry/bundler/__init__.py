@@ -2,6 +2,9 @@
 
 collect  which files go in, under which names; what is left out, and why
 elf      what a shared library says of itself
+loader   where the dynamic loader finds one
+rootfs   the root that an image FROM scratch needs
+tree     a directory that is written as a whole
 archive  compiles, and writes the file
 directory  writes a directory in place of the file
 command  the command line, the refusals, the summary
