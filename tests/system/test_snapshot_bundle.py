@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import zipfile
 
 import pytest
 
@@ -114,6 +115,11 @@ def reason(app, *words, **changes):
     return found[1].decode()
 
 
+def place_of_image(app):
+    with zipfile.ZipFile(app) as archive:
+        return archive.getinfo(".pyentry/snapshot").header_offset + 30 + len(".pyentry/snapshot")
+
+
 def test_modules_that_go_in_and_why_not(built):
     """Those whose imports look at nothing that may differ; the builder names the others, and what each looked at."""
     reasons = dict(re.findall(r"^    (\w[\w.]*): (.*)$", built[1], re.MULTILINE))
@@ -190,9 +196,10 @@ def test_modules_that_are_named(place, tmp_path):
     assert "follows: " not in done.stdout.decode()
 
 
-def test_with_the_stdlib_and_without_source(place, tmp_path):
+@pytest.mark.parametrize("words", [[], ["--no-source"]])
+def test_with_the_stdlib(place, tmp_path, words):
     """Nothing else of Python is in reach, and files of the bundle are read from it after the start as before."""
-    build(tmp_path / "app", "--snapshot", "--stdlib", "--no-source", "-m", "main", place)
+    build(tmp_path / "app", "--snapshot", "--stdlib", *words, "-m", "main", place)
     done = run([*out_of_reach(place), tmp_path / "app"], env=clean_env(PYENTRY_RESTORE_OR_FAIL="on"))
     assert json.loads(done.stdout)["data"] == "data" and done.stderr == b""
 
@@ -203,9 +210,7 @@ def test_addresses_that_are_taken(place, tmp_path):
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "occupy.so", tmp_path / "occupy.c"], check=True)
     env = {"LD_PRELOAD": str(tmp_path / "occupy.so"), "OCCUPY": str(tmp_path / "taken")}
     build(tmp_path / "app", "--snapshot", "--args", "-c x", "-m", "main", place, env=clean_env(**env))
-    with open(tmp_path / "app", "rb") as file:
-        data = file.read()
-    image = data.rindex(b"PYESNAP\n", 0, data.rindex(b".pyentry/snapshot"))
+    data, image = (tmp_path / "app").read_bytes(), place_of_image(tmp_path / "app")
     at = image + offsets()["arena_start"]
     first = image + sum({"s": 0, "I": 4, "Q": 8}.get(code[-1]) or int(code[:-1]) for _, code in FIELDS)
     arena = int.from_bytes(data[at:at + 8], "little")
@@ -229,7 +234,7 @@ def test_damage(app, place, tmp_path):
         copy.chmod(0o755)
         return run(["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1"; exec "$1"', copy, app])
 
-    image = data.rindex(b"PYESNAP\n", 0, data.rindex(b".pyentry/snapshot"))
+    image = place_of_image(app)
     assert image % 4096 == 0
     done = damaged(image + 100)
     assert done.returncode == 0 and b"is damaged: the checksum of its header" in done.stderr

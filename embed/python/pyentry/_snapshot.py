@@ -90,8 +90,9 @@ def _flush_files():
 
 
 def _library():
-    """A file of the standard library, for what will be imported after the start."""
-    return [path for path in (os.__file__,) if os.path.exists(path)]
+    """A file of the standard library, for what will be imported after the start; a bundle's own is there."""
+    inside = _pyentry.bundle is not None and os.__file__.startswith(_pyentry.bundle + "/")
+    return [os.__file__] if not inside and os.path.exists(os.__file__) else []
 
 
 def _c_threads():
