@@ -3,6 +3,9 @@
 #include "launcher/image.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define NONE "none" /* in the place of a file: not even a bundle's own */
 
 #if PYE_SNAPSHOTS
 
@@ -15,7 +18,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -411,7 +413,7 @@ static bool prepare(const struct pye_options *options, char **argv, uint64_t bas
     bool usable = true;
     char *app[] = {argv[0], NULL}; /* no word of the app's is an option of python's */
     uint64_t bytes;
-    if (strcmp(options->restore, "none") == 0) {
+    if (strcmp(options->restore, NONE) == 0) {
         restore.name = NULL;
     } else if (*options->restore != '\0') {
         restore.name = options->restore;
@@ -448,7 +450,7 @@ bool pye_restore_watched(char **argv, const struct pye_options *options, uint64_
 bool pye_restore_prepare(const struct pye_options *options, char **argv)
 {
     (void)argv;
-    if (*options->restore == '\0')
+    if (*options->restore == '\0' || strcmp(options->restore, NONE) == 0)
         return true;
     pye_log("%s is not used: snapshots are for x86-64 with glibc", options->restore);
     return options->restore_or_fail != PYE_ON;

@@ -37,6 +37,11 @@ MODULES = {
                "starts a thread"),
     "child": ("import subprocess\nsubprocess.run(['true'])\n", "starts a program"),
     "broken": ("import no_such_module\n", "fails: ModuleNotFoundError: No module named 'no_such_module'"),
+    "package.reader": ("import os\nx = os.environ.get('PACKAGE')\n", "reads the variable PACKAGE"),
+    "package.loads": ("import importlib\nimportlib.import_module('.reader', __package__)\n", ""),
+    "starred": ("__all__ = ['part']\n", None),
+    "starred.part": ("import os\npid = os.getpid()\n", "looks at the process id"),
+    "stargazer": ("from starred import *\n", ""),
     "follows": ("import clean, variable\n", ""),
     "follows_it": ("def f(): pass\nimport package.inner\nfrom follows import clean\n", ""),
 }
@@ -45,7 +50,7 @@ MAIN = """if 1:
     import json, os, sys
     there = sorted(name for name in NAMES if name in sys.modules)
     import pyentry, package.inner, clean, renewed, inside, variable, everything, clock, today, dice, secret, outside
-    import follows_it
+    import follows_it, package.loads, stargazer
     if sys.argv[1:2] == ["wait"]:
         import time
         print("ready", flush=True)
@@ -66,7 +71,7 @@ MAIN = """if 1:
 
 def sources(directory):
     for name, (text, _) in MODULES.items():
-        path = directory / (name.replace(".", "/") + ("/__init__.py" if name == "package" else ".py"))
+        path = directory / (name.replace(".", "/") + ("/__init__.py" if name in ("package", "starred") else ".py"))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (directory / "data.txt").write_text("data")
@@ -125,7 +130,8 @@ def test_modules_that_go_in_and_why_not(built):
     reasons = dict(re.findall(r"^    (\w[\w.]*): (.*)$", built[1], re.MULTILINE))
     assert {name: why for name, (_, why) in MODULES.items() if why} == {
         name: reasons.get(name) for name, (_, why) in MODULES.items() if why}
-    assert "follows, follows_it: these import one of those" in built[1]
+    followers = re.search(r"^    (.*): these import one of those$", built[1], re.MULTILINE)[1].split(", ")
+    assert sorted(followers) == sorted(name for name, (_, why) in MODULES.items() if why == "")
     inside = sorted(name for name, (_, why) in MODULES.items() if why is None)
     assert start(built[0])["there"] == inside
     assert "in the snapshot: " in built[1] and plain(built[0])["there"] == []

@@ -94,16 +94,15 @@ class Survey:
                 package = (globals or {}).get("__package__") or ""
                 name = ".".join(filter(None, (package.rsplit(".", level - 1)[0], name)))
             self.need(name, sys._getframe(1))
-            for below in fromlist or ():
+            everything = getattr(sys.modules.get(name), "__all__", ()) if "*" in (fromlist or ()) else ()
+            for below in (*(fromlist or ()), *everything):
                 self.need(f"{name}.{below}", sys._getframe(1))
 
     def import_module(self, original):
         def import_module(name, package=None):
-            try:
-                return original(name, package)
-            finally:
-                if not name.startswith("."):
-                    self.need(name, sys._getframe(1))
+            module = original(name, package)
+            self.need(getattr(module, "__name__", name), sys._getframe(1))
+            return module
         return import_module
 
     def need(self, name, frame):

@@ -220,6 +220,7 @@ def check_snapshot(options):
         raise Refused("--snapshot is for a bundle in one file: leave --dir out")
     if options.at and not os.path.isabs(options.at):
         raise Refused(f"--at {options.at}: it takes the whole path, which begins with a slash")
+    options.at = options.at and os.path.normpath(options.at)
 
 
 def check_place(options):

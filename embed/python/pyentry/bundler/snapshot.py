@@ -13,7 +13,7 @@ from pyentry.bundler import archive
 from pyentry.bundler.errors import Refused
 
 AUTO = "auto"
-PAGE = 4096
+PAGE, PYC_HEADER = 4096, 16
 SURVEY = "from pyentry._survey import main; main()"
 
 
@@ -30,11 +30,15 @@ def main_code(options, collection, places, entries):
     """(name, code) of what runs as __main__."""
     module = options.main if options.main and ":" not in options.main else "__main__"
     for name in (f"{module}.__main__", module):
-        file = collection.module_file(name, places)
-        data = entries.get(f"{file}c" if file and file.endswith(".py") else file)
-        if data is not None:
-            return name, marshal.loads(data[16:])
-    return module, importlib.util.find_spec(module).loader.get_code(module)
+        file = collection.module_file(name, places) or ""
+        data = entries.get(file + "c" if file.endswith(".py") else file)
+        if data is not None and file.endswith((".py", ".pyc")):
+            return name, marshal.loads(data[PYC_HEADER:])
+    spec = importlib.util.find_spec(module)
+    code = spec and spec.loader.get_code(module)
+    if code is None:
+        raise Refused(f"--snapshot: there is no code of the main module, {module}")
+    return module, code
 
 
 def imports_of(code):
@@ -55,7 +59,8 @@ def survey(bundle, name, code, scratch):
     imports = [(package, None, 0)] if package else []
     renewed = list(_restored.RENEWED)
     wanted = marshal.dumps((package, imports + imports_of(code), renewed)).hex()
-    done = subprocess.run(["python", "-Bc", SURVEY, wanted, out], executable=bundle, env=environment(),
+    # -c has python look for modules in the working directory: there are none.
+    done = subprocess.run(["python", "-Bc", SURVEY, wanted, out], executable=bundle, env=environment(), cwd=scratch,
                           stdin=subprocess.DEVNULL)
     if done.returncode != 0 or not os.path.exists(out):
         raise Refused("--snapshot: the imports of the main module cannot be followed: see above, or name modules with "
