@@ -21,10 +21,10 @@ STARTS = int(os.environ.get("PYENTRY_STARTS", "20"))
 APPS = {
     "hello": ("json", "import json", "json.loads('[1, 2]')"),
     "flask": ("flask", "import flask\napp = flask.Flask('app')\napp.route('/')(lambda: 'well')",
-              "app.test_client().get('/').data"),
+              "app.url_map.bind('here').match('/')"),
     "fastapi": ("fastapi, uvicorn", "import fastapi, uvicorn\napp = fastapi.FastAPI()\n"
                 "@app.get('/')\nasync def hello(): return 'well'",
-                "uvicorn.Config(app, log_config=None).load() or app.url_path_for('hello')"),
+                "uvicorn.__name__ + app.url_path_for('hello')"),
     "django": ("django", "import django.conf\ndjango.conf.settings.configure(SECRET_KEY='k', INSTALLED_APPS=["
                "'django.contrib.auth', 'django.contrib.contenttypes'])\ndjango.setup()\n"
                "import django.http, django.contrib.auth.models",

@@ -74,6 +74,17 @@ def test_options_of_python_stay(tmp_path):
     assert said(tmp_path / "a.snap", "-u", "-O", "-X", "utf8", "-c", "print(2)") == "2\n"
 
 
+def test_the_c_locale(tmp_path):
+    """Where no locale is asked for python chooses UTF-8, and tells its children; a module may read that."""
+    env = {name: value for name, value in clean_env().items() if name not in ("LANG", "LC_CTYPE", "LC_ALL")}
+    (tmp_path / "app.py").write_text("import locale, os\nseen = os.environ.get('LC_CTYPE')\n")
+    take(tmp_path / "a.snap", "--preload=app", cwd=tmp_path, env=env)
+    code = ("import os, subprocess, sys; print(app.seen, os.environ.get('LC_CTYPE'), sys.stdout.encoding,"
+            "subprocess.run('echo $LC_CTYPE', shell=True, capture_output=True).stdout)")
+    plain = run([PYENTRY, "-c", f"import app; {code}"], cwd=tmp_path, env=env).stdout.decode()
+    assert said(tmp_path / "a.snap", "-c", f"import app; {code}", cwd=tmp_path, env=env) == plain
+
+
 def test_environment_is_not_handed_on(snap):
     """A Python that the program starts is a plain one."""
     code = ("import os; print([n for n in os.environ if 'RESTORE' in n],"

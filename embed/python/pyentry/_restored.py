@@ -6,7 +6,7 @@ import sys
 import time
 
 import _pyentry
-from pyentry import _descriptors, _hooks
+from pyentry import _descriptors, _hooks, _watch
 
 # Modules that keep something of their process, all of which is made new here.
 RENEWED = ("logging", "multiprocessing.process", "numpy.random", "random", "ssl", "tempfile", "uuid")
@@ -14,6 +14,7 @@ RENEWED = ("logging", "multiprocessing.process", "numpy.random", "random", "ssl"
 state = {
     "descriptors": [],
     "warm_up": None,   # a function
+    "locale": None,    # LC_CTYPE, where python chose it for want of another
     "path": None,      # sys.path before the program of the snapshot ran; None: none did
     "randoms": [],     # random.Random objects of the program's own
     "generators": [],  # numpy's
@@ -83,6 +84,8 @@ def _forget_workers():
 
 def prepare(descriptors, warm_up):
     """In the process that is written down."""
+    if b"LC_CTYPE" not in _watch.given():
+        state["locale"] = os.environ.get("LC_CTYPE")
     _find()
     _find_specs()
     _forget_workers()
@@ -116,6 +119,8 @@ def _renew_environment(variables):
         name, separator, value = variable.partition(b"=")
         if separator:
             data.setdefault(name, value)
+    if state["locale"] is not None:
+        os.environ["LC_CTYPE"] = state["locale"]
 
 
 def _is_open(fd):

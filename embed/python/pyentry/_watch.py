@@ -14,6 +14,13 @@ def _reader():
     return "python" if frame is None else str(frame.f_globals.get("__name__"))
 
 
+def given():
+    """The environment as the process got it: what python puts there by itself, for the C locale, does not count."""
+    with open("/proc/self/environ", "rb") as file:
+        words = file.read().split(b"\0")
+    return {name: value for name, _, value in (word.partition(b"=") for word in reversed(words))}
+
+
 class Watch:
     """From start to stop, os.environ tells us of every look at it."""
 
@@ -26,7 +33,7 @@ class Watch:
 
     def start(self):
         kind = type(os.environ)
-        self._before = dict(os.environ._data)
+        self._before = given()
         self._replace(kind, "__getitem__", self._getitem(kind.__getitem__))
         self._replace(kind, "__iter__", self._iter(kind.__iter__))
         self._replace(kind, "__setitem__", self._write(kind.__setitem__))
