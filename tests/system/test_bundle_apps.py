@@ -12,7 +12,7 @@ import pytest
 from bundling import FORMS, build_as, files_of, out_of_reach, vendor, whole
 from harness import run, until, write_tree
 from serving import DEADLINE, Service, clean_environment, free_port
-from test_frameworks import (APPS, AT_DJANGO, BOOTED, IS_DEBIAN, LISTENING, RUNNING, get)
+from test_frameworks import APPS, AT_DJANGO, IS_DEBIAN, LISTENING, RUNNING, get
 
 PACKAGES = (
     "flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "click", "django", "asgiref", "sqlparse", "pytz",
@@ -124,7 +124,7 @@ def test_flask(bundle, tmp_path):
 def test_gunicorn(bundle, tmp_path, worker):
     app = "asgi_app:app" if "uvicorn" in worker else "flask_app:app"
     with serve(bundle, tmp_path, "gunicorn", "-b", "127.0.0.1:0", "-w", "2", "-k", worker, app) as service:
-        service.wait_for(BOOTED, 2)
+        service.wait_for("Booting worker", 2)
         address = service.wait_for(LISTENING).group(1)
         assert get(address + "/x") == (200, "hello from /x")
         stopped(service, 0)
@@ -133,10 +133,10 @@ def test_gunicorn(bundle, tmp_path, worker):
 def test_gunicorn_starts_itself_again(bundle, tmp_path):
     """SIGUSR2: a new master, by sys.executable and sys.argv."""
     with serve(bundle, tmp_path, "gunicorn", "-b", "127.0.0.1:0", "-p", "pid", "flask_app:app") as service:
-        service.wait_for(BOOTED)
+        service.wait_for("Booting worker")
         address = service.wait_for(LISTENING).group(1)
         service.terminate(signal.SIGUSR2)
-        service.wait_for(BOOTED, 2)
+        service.wait_for("Booting worker", 2)
         assert get(address + "/x") == (200, "hello from /x")
         new = int((tmp_path / "pid.2").read_text())
         os.kill(new, signal.SIGTERM)

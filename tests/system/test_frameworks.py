@@ -123,7 +123,7 @@ def celery(pool):
 # LISTENING stands for the line that says it where another line comes last.
 GTHREAD = ("-k", "gthread", "--threads", "4")
 UVICORN_WORKER = ("-k", "uvicorn.workers.UvicornWorker")
-BOOTED = r"Booting worker with pid"
+BOOTED = r"Worker is ready"
 UVICORN = ("-m", "uvicorn", "asgi_app:app", "--port", "0")
 UVICORN_AT_PORT = ("-m", "uvicorn", "asgi_app:app", "--port", "{port}")
 RUNNING = r"[Rr]unning on (http://127\.0\.0\.1:\d+)"
