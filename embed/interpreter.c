@@ -4,6 +4,7 @@
 #include "embed/bundle/bundle.h"
 #include "embed/bundle/importer.h"
 #include "embed/crash.h"
+#include "embed/dispositions.h"
 #include "embed/embed.h"
 #include "embed/interpreter.h"
 #include "embed/module.h"
@@ -75,6 +76,7 @@ PyStatus pye_interpreter_begin(int argc, char **argv, const struct pye_settings 
     PyConfig config;
 
     pye_pages_prepare();
+    pye_dispositions_read();
     if (pye_module_register() < 0)
         return PyStatus_NoMemory();
     if (settings->faulthandler == PYE_ON && pye_log_is_json())

@@ -2,6 +2,7 @@
 
 #include "embed/cpus.h"
 #include "embed/crash.h"
+#include "embed/dispositions.h"
 #include "embed/flag.h"
 #include "embed/lazy.h"
 #include "embed/module.h"
@@ -137,6 +138,7 @@ static int remove_finder(void)
 
 static int install(void)
 {
+    pye_dispositions_forget();
     if (remove_finder() < 0 || resume_collector() < 0)
         return -1;
     if (pye_stdio_install() < 0 || pye_print_install() < 0 || pye_traceback_install() < 0)

@@ -399,6 +399,28 @@ def test_limits_of_the_process():
     assert not found, show(found)
 
 
+HANDLERS = """
+import signal
+for number in set(signal.valid_signals()) - {signal.SIGTERM}:
+    handler = signal.getsignal(number)
+    print(int(number), getattr(handler, "__name__", handler))
+"""
+
+
+@pytest.mark.parametrize("hidden", ["", "umount -l /proc; "], ids=["proc", "no proc"])
+@pytest.mark.parametrize("ignored", [(), (1, 2, 12, 17, 20, 40, 64), range(1, 65)], ids=["none", "some", "all"])
+def test_signals_that_are_ignored_from_the_start(ignored, hidden):
+    def ignore():
+        for number in set(signal.valid_signals()) & set(ignored) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM}:
+            signal.signal(number, signal.SIG_IGN)
+
+    command = ["unshare", "--mount", "sh", "-c", hidden + 'exec "$@"', "sh"]
+    arguments = ["-X", "faulthandler", "-c", HANDLERS]
+    ours, theirs = (run([*command, program, *arguments], preexec_fn=ignore) for program in (PYENTRY, PYTHON))
+    assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr)
+    assert len(theirs.stdout.splitlines()) > 60
+
+
 def test_interrupted():
     """SIGINT: KeyboardInterrupt, its traceback, death by SIGINT; a handler of the app's own; SIG_DFL."""
     codes = list(sections("interrupted.txt").values())
