@@ -166,6 +166,7 @@ void pye_archive_close(struct pye_archive *archive)
 {
     free(archive->entries);
     free(archive->slots);
+    free(archive->names);
     *archive = (struct pye_archive){0};
 }
 
@@ -179,7 +180,7 @@ bool pye_archive_settle(struct pye_archive *archive)
     size_t bytes = 0;
     for (uint32_t i = 0; i < archive->count; i++)
         bytes += archive->entries[i].name_length;
-    char *names = malloc(bytes + 1); /* for the life of the process */
+    char *names = archive->names = malloc(bytes + 1);
     if (names == NULL)
         return false;
     for (uint32_t i = 0; i < archive->count; i++) {

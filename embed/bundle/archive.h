@@ -36,6 +36,7 @@ struct pye_archive {
     uint32_t count;
     uint32_t *slots; /* a hash table of indices + 1; 0 is empty */
     uint32_t mask;
+    char *names; /* of a settled one; else they are in the directory */
 };
 
 /* NULL, or what is wrong with it. */

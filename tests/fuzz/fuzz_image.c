@@ -53,7 +53,7 @@ static void check_touched(const struct pye_image *image)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct pye_image image = {.base = 16 * PYE_IMAGE_PAGE};
+    struct pye_image image = {.base = (uint64_t)16 * PYE_IMAGE_PAGE};
     if (size < sizeof image.header)
         return 0;
     memcpy(&image.header, data, sizeof image.header);

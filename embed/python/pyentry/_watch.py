@@ -3,7 +3,7 @@
 import os
 import sys
 
-_SEE_THROUGH = {"os", "collections.abc", "pyentry._watch"}
+_SEE_THROUGH = {"os", "posixpath", "collections.abc", "pyentry._watch"}
 
 
 def _reader():
