@@ -7,6 +7,7 @@ rootfs   the root that an image FROM scratch needs
 tree     a directory that is written as a whole
 archive  compiles, and writes the file
 directory  writes a directory in place of the file
+snapshot  which modules the bundle's own snapshot holds; takes it, and has it put in
 command  the command line, the refusals, the summary
 """
 
