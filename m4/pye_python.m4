@@ -22,6 +22,10 @@ AC_DEFUN([PYE_PYTHON], [
   AS_CASE([$with_libpython], [auto|static|shared], [],
     [AC_MSG_ERROR([--with-libpython=$with_libpython: it takes auto, static or shared])])
 
+  AC_ARG_ENABLE([lean-start],
+    [AS_HELP_STRING([--disable-lean-start], [link what a static libpython needs, and lay it out, as any program is])],
+    [], [enable_lean_start=yes])
+
   _PYE_PYTHON_FIND
   _PYE_PYTHON_VERSION
   AS_IF([test "$cross_compiling" = yes], [_PYE_PYTHON_CROSS], [_PYE_PYTHON_ASK])
@@ -153,6 +157,7 @@ AC_DEFUN([_PYE_PYTHON_LINK], [
   AC_MSG_CHECKING([how to link libpython])
   PYE_LIBPYTHON=none
   PYE_PYTHON_ARCHIVE=
+  pye_lean=
   pye_why=
   AS_IF([test "$with_libpython" != shared && test -f "$pye_archive"], [_PYE_PYTHON_STATIC])
   AS_IF([test "$with_libpython-$PYE_LIBPYTHON" = static-none],
@@ -160,7 +165,7 @@ AC_DEFUN([_PYE_PYTHON_LINK], [
   AS_IF([test $PYE_LIBPYTHON = none], [_PYE_PYTHON_SHARED])
   AS_IF([test $PYE_LIBPYTHON = none],
     [AC_MSG_ERROR([$PYTHON has no libpython that links (see config.log): install libpython$PYTHON_VERSION-dev])])
-  AC_MSG_RESULT([$PYE_LIBPYTHON$pye_why])
+  AC_MSG_RESULT([$PYE_LIBPYTHON${pye_lean:+ (lean:$pye_lean)}$pye_why])
 ])
 
 # Static starts faster (no relocations of libpython) and makes one file. Without PIE first: a distribution's
@@ -173,6 +178,30 @@ AC_DEFUN([_PYE_PYTHON_STATIC], [
     _PYE_PYTHON_TRY([PYE_LIBPYTHON=static; PYE_PYTHON_ARCHIVE=$pye_archive; pye_why=; break],
       [pye_why=" (its ${pye_archive@%:@@%:@*/} does not link: see config.log)"])
   done
+  AS_IF([test "$PYE_LIBPYTHON-$enable_lean_start" = static-yes], [_PYE_PYTHON_LEAN])
+])
+
+# Whatever starts, runs the dynamic loader first: an init, a health check and a restored program, too, which then have no
+# Python. Each step is left out where it does not link.
+AC_DEFUN([_PYE_PYTHON_LEAN], [
+  # The names of archives stay in the executable: a libz.so.1 that an extension module brings is to find its own.
+  for pye_lib in z expat; do
+    _PYE_PYTHON_REPLACE([-l$pye_lib], [-l:lib$pye_lib.a -Wl,--exclude-libs,lib$pye_lib.a], [lib$pye_lib])
+  done
+  # What embed/libm.c or libc itself has is not asked of libm, which is linked if anything is left.
+  _PYE_PYTHON_REPLACE([-lm], [-Wl,--push-state,--as-needed -lc -lm -Wl,--pop-state], [libm])
+  AS_CASE([$pye_lean], [*libm*], [AC_DEFINE([PYE_LOADS_LIBM], [1], [whether libm is loaded with Python only])])
+  pye_before=$PYE_PYTHON_LDFLAGS
+  PYE_PYTHON_LDFLAGS="$PYE_PYTHON_LDFLAGS -Wl,-T,$srcdir/launcher/layout.ld"
+  _PYE_PYTHON_TRY([pye_lean="$pye_lean layout"], [PYE_PYTHON_LDFLAGS=$pye_before])
+])
+
+# _PYE_PYTHON_REPLACE(WORD, BY, NAME): another way to link with a library, if it works.
+AC_DEFUN([_PYE_PYTHON_REPLACE], [
+  pye_before=$PYE_PYTHON_LIBS
+  AS_CASE([" $PYE_PYTHON_LIBS "], [*" $1 "*], [
+    PYE_PYTHON_LIBS=`AS_ECHO([" $PYE_PYTHON_LIBS "]) | sed "s/ $1 / $2 /"`
+    _PYE_PYTHON_TRY([pye_lean="$pye_lean $3"], [PYE_PYTHON_LIBS=$pye_before])])
 ])
 
 # A run path only where the loader would not find that very library by itself.

@@ -33,12 +33,7 @@ void *pye_libc_next(void **known, const char *name)
 #ifdef PYE_SERVES_LIBC
 
 /* The function that we stand in front of. */
-#define NEXT(name) \
-    (__extension__({ \
-        static void *known; \
-        void *next_ = __atomic_load_n(&known, __ATOMIC_RELAXED); \
-        (__typeof__(&(name)))(next_ != NULL ? next_ : pye_libc_next(&known, #name)); \
-    }))
+#define NEXT(name) PYE_LIBC_FOUND(name, pye_libc_next)
 
 static int fail(int error)
 {

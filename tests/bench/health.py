@@ -104,9 +104,8 @@ def beside(table, rounds, url, curl, true):
                                 ("curl", [curl, "-fsS", url], CURL_REACH, "< 1"), ("true", [true], None, "")], rounds)
     static = has_static_libpython(pyentry)
     for what, own, least in zip(("anonymous", "resident"), memory(ours), memory([true])):
-        judged = static and what == "anonymous"
         table.line(f"--healthcheck, {what}, beside true", f"{own} KiB", f"{least} KiB", own / least,
-                   f"<= {MEMORY_REACH:.2f}" if judged else "", own <= MEMORY_REACH * least if judged else None)
+                   f"<= {MEMORY_REACH:.2f}" if static else "", own <= MEMORY_REACH * least if static else None)
 
 
 def health(table, rounds):

@@ -375,6 +375,13 @@ def traced_calls(argv, calls):
         return log.read().splitlines()
 
 
+def compile_c(source, out, *flags, kind=("-shared", "-fPIC")):
+    """Compile and link one file; a shared library, unless kind says otherwise."""
+    compiler = os.environ.get("CC", "cc").split()
+    done = run([*compiler, *kind, "-x", "c", "-", "-o", str(out), *flags], input=source.encode())
+    assert done.returncode == 0, done.stderr
+
+
 def write_tree(folder, files):
     """Write {relative name: text} below a folder and return the folder."""
     folder = Path(folder)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from bundling import FORMS, build, build_as, files_of, out_of_reach, whole
-from harness import PROBES, PYENTRY, PYTHON, VERSION, clean_env, run, traced_calls, write_tree
+from harness import PROBES, PYENTRY, PYTHON, VERSION, clean_env, compile_c, run, traced_calls, write_tree
 
 PROBE = PROBES / "bundled_imports.py"
 
@@ -200,11 +200,6 @@ static PyMethodDef methods[] = {{"value", value, METH_NOARGS, 0}, {"origin", ori
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "NAME", 0, 0, methods};
 PyMODINIT_FUNC PyInit_NAME(void) { return PyModule_Create(&definition); }
 """
-
-
-def compile_c(source, out, *flags):
-    done = run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-x", "c", "-", "-o", str(out), *flags], input=source.encode())
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module", params=FORMS)

@@ -9,14 +9,15 @@ import os
 import re
 import shutil
 import socket
+import statistics
 import struct
 import threading
 import time
 
 import pytest
 
-from harness import (HERE, PYENTRY, PYTHON, Child, clean_env, gather, pyentry, run, status_field, traced_calls, until,
-                     wait_asleep)
+from harness import (HERE, PYENTRY, PYTHON, VERSION, Child, clean_env, compile_c, gather, pyentry, run, status_field,
+                     traced_calls, until, wait_asleep)
 from serving import Service, free_port
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -409,6 +410,45 @@ def test_memory_is_bounded():
     """What a server sends is not kept: 60 KB of a header cost no memory."""
     short = anonymous(b"HTTP/1.1 200 OK\r\n")
     assert anonymous(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10000) < short + 48
+
+
+# A small program, since what a process has in memory when it executes another counts for that one, too.
+MOST_RESIDENT = """
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    int status;
+    struct rusage usage;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execv(argv[1], argv + 1);
+        _exit(127);
+    }
+    if (wait4(pid, &status, 0, &usage) == pid)
+        printf("%d %ld\\n", status, usage.ru_maxrss);
+}
+"""
+
+
+@pytest.mark.skipif(b"libpython" in run(["ldd", PYENTRY]).stdout, reason="libpython is shared: its pages count")
+def test_resident_memory(tmp_path):
+    """At most twice what `true` has, shared pages counted; a little more from 3.13 on: its allocator begins before main.
+
+    The kernel adds up by CPU, and where libraries lie differs from start to start: hence the median.
+    """
+    compile_c(MOST_RESIDENT, tmp_path / "measure", kind=["-static"])
+
+    def measured(*command):
+        told = [run([str(tmp_path / "measure"), *command]).stdout.split() for _ in range(9)]
+        assert {status for status, _ in told} == {b"0"}
+        return statistics.median(int(kib) for _, kib in told)
+
+    with Server(says(OK)) as server:
+        kib = [measured(PYENTRY, "--healthcheck", url) for url in (server.url, f"tcp://127.0.0.1:{server.port}")]
+    assert max(kib) <= (2 if VERSION < (3, 13) else 2.2) * measured(find("true"))
 
 
 def test_a_body_is_not_read_for_long():

@@ -9,8 +9,9 @@ from pyentry.bundler.libraries import found_by
 from pyentry.bundler.loader import Loader, Part, read_cache
 from pyentry.bundler.tree import Tree
 
-# What the C library opens by itself, and no file names: the library, and the last glibc that does.
+# What is opened, and no file names: the library, and the last glibc that does.
 OPENED = (
+    ("libm.so.6", None),  # by pyentry, where it has Python inside
     ("libgcc_s.so.1", None),  # when a thread ends by pthread_exit: Python's daemon threads, at the exit
     ("libnss_files.so.2", (2, 33)), ("libnss_dns.so.2", (2, 33)),
 )
