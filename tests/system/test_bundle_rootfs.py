@@ -316,6 +316,15 @@ def test_an_old_run_path_holds_for_what_is_below_a_new_one_does_not(tmp_path, ki
         assert not (tmp_path / "root").exists()
 
 
+def test_origin_is_where_a_link_is_not_what_it_leads_to(tmp_path):
+    lowest = library(tmp_path / "links" / "liblowest.so", value=6)
+    below = library(tmp_path / "files" / "libbelow.so", lowest, "-Wl,-rpath,$ORIGIN", calls=["lowest"])
+    (tmp_path / "links" / "libbelow.so").symlink_to(below)
+    top = library(tmp_path / "src/pkg/libtop.so", below, f"-Wl,-rpath,{tmp_path}/links", calls=["below"])
+    assert f"liblowest.so => {tmp_path}/links/liblowest.so".encode() in run(["ldd", top]).stdout
+    assert called(tmp_path) == "6\n"
+
+
 def test_the_loader_s_variable_is_heeded(tmp_path):
     below = library(tmp_path / "elsewhere" / "libbelow.so", value=7)
     library(tmp_path / "src/pkg/libtop.so", below, calls=["below"])

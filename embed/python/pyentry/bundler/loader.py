@@ -54,8 +54,9 @@ class Part:
         self.asker = asker  # the Part because of which the loader reads it
 
     def places(self, run_path):
-        """The directories of a run path. Of what stands for something, only $ORIGIN is known here."""
-        origin = os.path.dirname(os.path.realpath(self.path))
+        """The directories of a run path. Of what stands for something, only $ORIGIN is known here: it is where the loader
+        came upon the file, be that a link."""
+        origin = os.path.dirname(os.path.abspath(self.path))
         for place in run_path:
             place = re.sub(r"\$(ORIGIN|\{ORIGIN\})", lambda _: origin, place)
             if place.startswith("/") and "$" not in place:

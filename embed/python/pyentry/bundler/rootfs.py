@@ -174,7 +174,7 @@ def read(path):
 
 def plan(options, program, collection, entries, libraries):
     """The tree, with an empty file where the bundle goes."""
-    needs = Needs(Part("pyentry", program, "/proc/self/exe"))
+    needs = Needs(Part("pyentry", program, os.path.realpath("/proc/self/exe")))
     needs.add_parts(collection, entries, libraries)
     tree = Tree()
     needs.lay_out(tree)
