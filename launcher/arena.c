@@ -2,6 +2,8 @@
 
 #include "launcher/image.h"
 
+#include <stddef.h>
+
 #if PYE_SNAPSHOTS
 
 #include "launcher/log.h"
@@ -397,6 +399,13 @@ void pye_arena_enter(char **argv, char **environment, const struct pye_arena *wa
     memcpy(steps, program.steps, program.count * sizeof *steps);
     pye_leave_rseq();
     pye_leap(steps, program.count, &landing);
+}
+
+#else
+
+const struct pye_arena *pye_arena_here(void)
+{
+    return NULL;
 }
 
 #endif

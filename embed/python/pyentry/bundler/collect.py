@@ -16,9 +16,10 @@ NEVER = ("__pycache__", ".git", ".hg", ".svn", ".tox", ".mypy_cache", ".pytest_c
 # Of the standard library: what is no use at run time, or cannot work from a bundle. nis, which nobody has asked for
 # anything in years, would bring Kerberos into every scratch image.
 STDLIB_NEVER = (
-    "test", "idlelib", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "lib-dynload/nis.*", "distutils/tests",
-    "unittest/test", "sqlite3/test", "ctypes/test", "tkinter/test", "site-packages", "dist-packages", "config-*",
-    "lib-dynload/_test*", "lib-dynload/xx*", "lib-dynload/_ctypes_test*", "sitecustomize.py", "EXTERNALLY-MANAGED",
+    "test", "idlelib", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data", "distutils/command",
+    "lib-dynload/nis.*", "distutils/tests", "unittest/test", "sqlite3/test", "ctypes/test", "tkinter/test",
+    "site-packages", "dist-packages", "config-*", "lib-dynload/_test*", "lib-dynload/xx*", "lib-dynload/_ctypes_test*",
+    "sitecustomize.py", "EXTERNALLY-MANAGED",
 )
 
 
