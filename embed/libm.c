@@ -14,6 +14,7 @@
 #include "launcher/log.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <gnu/lib-names.h>
 #include <math.h>
 #include <stdbool.h>
@@ -31,10 +32,13 @@ void pye_libm_load(void)
         __atomic_store_n(&loaded, true, __ATOMIC_RELEASE);
 }
 
+/* The caller looks at errno behind the function's own work, and at nothing that the loader leaves there. */
 static void *find(void **known, const char *name)
 {
+    int before = errno;
     pye_libm_load();
     void *function = pye_libc_next(known, name);
+    errno = before;
     if (function != NULL)
         return function;
     pye_log("%s cannot be loaded, and Python needs its %s: put it where libc.so.6 is", LIBM_SO, name);
