@@ -93,7 +93,7 @@ def test_a_bundle(args, tmp_path):
     """It is built, and runs."""
     write_tree(tmp_path, {"src/pkg/__init__.py": "", "src/pkg/main.py": "import dep\nprint('ran', dep.value)\n",
                           "vendor/dep.py": "value = 1\n"})
-    done = pyentry(*args, cwd=tmp_path)
+    done = pyentry(*args, cwd=tmp_path, timeout=120)
     assert (done.returncode, done.stderr) == (0, b""), EXAMPLES[args]
     made = tmp_path / (args[args.index("--rootfs") + 1] if "--rootfs" in args else "") / args[args.index("-o") + 1]
     assert run([made / made.name if "--dir" in args else made]).stdout == b"ran 1\n"
