@@ -66,7 +66,7 @@ def test_multiprocessing(bundle, tmp_path):
 
     def work(method):
         return run([*out_of_reach(), bundle, "-m", "unittest", f"test.test_multiprocessing_{method}", *patterns],
-                   cwd=tmp_path, timeout=150)
+                   cwd=tmp_path, timeout=300)
 
     for done in gather(work, METHODS):
         assert re.search(rb"^Ran [3-9]\d tests in", done.stderr, re.MULTILINE), done.stderr[-2000:]
