@@ -4,7 +4,8 @@
     PYENTRY=... PYTHON=... tests/bench/snapshots.py
 
 The time is from the start of the process to its end, which the first statement brings about by os._exit. The first HTTP
-answer is one of flask's, from a server on loopback in the same process; its snapshot has answered one before.
+answer is one of flask's, from a server on loopback in the same process; its snapshot has answered one before. What
+many answers cost after that is the CPU's time of flask alone, the least of the rounds.
 """
 
 import os
@@ -15,8 +16,9 @@ import sys
 import tempfile
 import time
 
-START_REACH, EMPTY_REACH, ANSWER_REACH, MEMORY_REACH = 1 / 40, 4, 1 / 15, 0.35
+START_REACH, EMPTY_REACH, ANSWER_REACH, MEMORY_REACH, STEADY_REACH = 1 / 40, 4, 1 / 15, 0.35, 1.02
 PROCESSES = 10
+STEADY_ROUNDS = 5
 
 PREPARED = {"django": """
 import django.conf
@@ -28,7 +30,7 @@ APPS = {"flask": "flask", "fastapi + uvicorn": "fastapi,uvicorn", "django": "dja
         "numpy": "numpy"}
 
 ANSWER = """
-import os, threading, urllib.request
+import os, threading, time, urllib.request
 import flask
 from werkzeug.serving import make_server
 app = flask.Flask("app")
@@ -39,9 +41,13 @@ def answer():
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/") as page:
         assert page.read() == b"well"
     server.server_close()
-def warm():
-    app.test_client().get("/")
-    import urllib.request, encodings.idna, http.client
+def many():
+    client = app.test_client()
+    for count in (100, 600):
+        begin = time.process_time()
+        for _ in range(count):
+            client.get("/")
+    print(time.process_time() - begin)
 """
 
 
@@ -127,11 +133,26 @@ def starts(table, directory, rounds):
 def answers(table, directory, rounds):
     with open(os.path.join(directory, "web.py"), "w") as file:
         file.write(ANSWER)
-    ours = take(directory, "web", "--preload", "web", "--warm-up", "web:warm")
+    ours = take(directory, "web", "--preload", "web", "--warm-up", "web:answer")
     code = ["-c", "import web, os; web.answer(); os._exit(0)"]
     fresh, plain = medians(rounds, directory, [*ours, *code], [os.environ["PYTHON"], "-u", *code])
     table.line("snapshot: first answer, flask", milliseconds(fresh), milliseconds(plain), fresh / plain,
                f"<= 1/{1 / ANSWER_REACH:.0f}", fresh / plain <= ANSWER_REACH)
+
+
+    steady = ["-c", "import web; web.many()"]
+    fresh, plain = least(directory, [*ours, *steady], [os.environ["PYTHON"], "-u", *steady])
+    table.line("snapshot: 600 answers later", milliseconds(fresh), milliseconds(plain), fresh / plain, f"<= {STEADY_REACH}",
+               fresh / plain <= STEADY_REACH)
+
+
+def least(directory, *commands):
+    """The least of the times that each prints, all in turn."""
+    columns = [[] for _ in commands]
+    for _ in range(STEADY_ROUNDS):
+        for column, command in zip(columns, commands):
+            column.append(float(subprocess.check_output(command, cwd=directory, env=environment())))
+    return [min(column) for column in columns]
 
 
 def snapshots(table, rounds):
