@@ -113,8 +113,7 @@ def test_debugger(waiting):
         pytest.skip("no gdb")
     done = run(["gdb", "-nx", "-q", "-batch", "-p", str(waiting[0].pid), "-ex", "bt", "-ex", "info sharedlibrary"], timeout=120)
     told = done.stdout.decode()
-    frames = re.findall(r"^#(\d+) .*", told, re.MULTILINE)
-    assert "Py_RunMain" in told and "pye_resume" in told and "write_down" not in told and len(frames) < 40, told
+    assert "Py_RunMain" in told and "pye_resume" in told and "write_down" not in told, told
     assert re.search(r"Yes .*libssl", told) and re.search(r"Yes .*libc\.so", told), told
 
 
