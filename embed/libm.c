@@ -80,10 +80,12 @@ TWO(hypot)
 TWO(nextafter)
 TWO(pow)
 
+#define TWO_TO_52 4503599627370496.0
+
 /* By itself, since each start of Python takes one. What is 2^52 or more, or no number, has no fraction. */
 HIDDEN double floor(double x)
 {
-    if (!(x > -0x1p52 && x < 0x1p52))
+    if (!(x > -TWO_TO_52 && x < TWO_TO_52))
         return x;
     double whole = (double)(int64_t)x;
     return copysign(whole > x ? whole - 1 : whole, x);
