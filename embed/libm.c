@@ -1,6 +1,6 @@
 /* The functions of libm that libpython uses, for libpython alone: each goes on to the one that the loader finds. So the
- * executable starts without libm, which is a fifth of what a health check would have in memory and a third of the
- * loader's work.
+ * executable starts without libm, which would be a fifth of what a health check has in memory, and an eighth of its
+ * instructions.
  *
  * A version of Python may use one that is not in this list: then libm is linked as any library is, and all is well. */
 #include "config.h"
