@@ -42,12 +42,13 @@ static int bring_segment(struct dl_phdr_info *object, size_t size, void *inside)
 
 /* The first arenas are as Python makes them. A program that needs more gets them out of larger pieces, made of huge pages
  * where the kernel has some: one fault where there were 512, and fewer misses of the translation buffer. */
-enum { HUGE_PAGE = 2 * 1024 * 1024, PIECE = 4 * HUGE_PAGE, SMALL_ARENAS = 2 };
+enum { HUGE_PAGE = 2 * 1024 * 1024, PIECE = 4 * HUGE_PAGE, SMALL_ARENAS = 2, SMALLEST_ARENA = 256 * 1024 };
 
 static struct {
     char *next;
     size_t left;
     int small;
+    bool busy;
 } arenas;
 
 static char *map(size_t size)
@@ -74,16 +75,20 @@ static bool map_piece(void)
 static void *allocate(void *unused, size_t size)
 {
     (void)unused;
-    if (arenas.small < SMALL_ARENAS || size > PIECE) {
+    if (size < SMALLEST_ARENA || size > PIECE) /* a piece of a thread's stack of frames, from 3.11 on */
+        return map(size);
+    if (__atomic_test_and_set(&arenas.busy, __ATOMIC_ACQUIRE)) /* another interpreter, with a GIL of its own (3.12) */
+        return map(size);
+    char *arena = NULL;
+    if (arenas.small < SMALL_ARENAS) {
         arenas.small++;
-        return map(size);
+    } else if (size <= arenas.left || map_piece()) {
+        arena = arenas.next;
+        arenas.next += size;
+        arenas.left -= size;
     }
-    if (size > arenas.left && !map_piece())
-        return map(size);
-    char *arena = arenas.next;
-    arenas.next += size;
-    arenas.left -= size;
-    return arena;
+    __atomic_clear(&arenas.busy, __ATOMIC_RELEASE);
+    return arena != NULL ? arena : map(size);
 }
 
 static void release(void *unused, void *arena, size_t size)
