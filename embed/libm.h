@@ -1,4 +1,4 @@
-/* libm, which Python alone uses, and many programs never: it is loaded when it is first wanted. */
+/* libm, which Python alone uses: an init and a health check have none. */
 #ifndef PYE_LIBM_H
 #define PYE_LIBM_H
 

@@ -5,6 +5,7 @@
 #include "embed/dispositions.h"
 #include "embed/flag.h"
 #include "embed/lazy.h"
+#include "embed/libm.h"
 #include "embed/module.h"
 #include "embed/print.h"
 #include "embed/report.h"
@@ -139,6 +140,7 @@ static int remove_finder(void)
 static int install(void)
 {
     pye_dispositions_forget();
+    pye_libm_load(); /* a program may leave this root, or all descriptors and memory to others, before it wants one */
     if (remove_finder() < 0 || resume_collector() < 0)
         return -1;
     if (pye_stdio_install() < 0 || pye_print_install() < 0 || pye_traceback_install() < 0)
