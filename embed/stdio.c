@@ -496,9 +496,24 @@ bool pye_stdio_is_mid_line(void)
     return output != NULL && output->channel->mid_line;
 }
 
+/* What a finalizer printed without ending the line: there is no interpreter any more. */
+static void write_rest(void)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        struct pye_queue *rest = &held.queue[i];
+        struct pollfd ready = {streams[i].output == NULL ? -1 : streams[i].output->fd, POLLOUT, 0};
+        ssize_t written = 0;
+        while (rest->length > 0 && written >= 0 && poll(&ready, 1, PYE_STALLED_MS) > 0) {
+            written = write(ready.fd, rest->data, rest->length < PIPE_BUF ? rest->length : PIPE_BUF);
+            pye_queue_drop(rest, written < 0 ? 0 : (size_t)written);
+        }
+    }
+}
+
 int pye_stdio_close_down(void)
 {
     by_line = true;
+    Py_AtExit(write_rest);
     /* We hold the streams, so nobody else's last reference flushes them. */
     for (int i = 0; i < STREAMS; i++) {
         struct stream *stream = &streams[i];

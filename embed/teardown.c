@@ -26,19 +26,21 @@ void pye_teardown_configure(bool fast)
     is_fast = fast;
 }
 
-int pye_teardown_begin(void)
+void pye_teardown_begin(void)
 {
     if (!is_fast || !is_alone())
-        return 0;
+        return;
     PyObject *gc = PyImport_ImportModule("gc");
     PyObject *disabled = gc == NULL ? NULL : PyObject_CallMethod(gc, "disable", NULL);
     PyObject *frozen = disabled == NULL ? NULL : PyObject_CallMethod(gc, "freeze", NULL);
     PyObject *capsule = frozen == NULL ? NULL : PyCapsule_New(&is_fast, NULL, hide_modules);
-    /* The interpreter flushes the streams, and begins with the modules by setting this name to None. */
-    int result = capsule == NULL ? -1 : PyDict_SetItemString(PyEval_GetBuiltins(), "_", capsule);
+    /* The interpreter flushes the streams, and begins with the modules by setting names of sys to None: this one is not
+     * the program's any more, as gettext's _ is, which a stream may need to flush. */
+    int result = capsule == NULL ? -1 : PySys_SetObject("__interactivehook__", capsule);
     Py_XDECREF(capsule);
     Py_XDECREF(frozen);
     Py_XDECREF(disabled);
     Py_XDECREF(gc);
-    return result;
+    if (result < 0)
+        PyErr_Clear(); /* somebody has put something else in gc's place: the end is python's own */
 }

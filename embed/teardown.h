@@ -10,7 +10,7 @@
 
 void pye_teardown_configure(bool fast);
 
-/* When the last atexit function has run. 0, or -1 with an exception. */
-int pye_teardown_begin(void);
+/* When the last atexit function has run. */
+void pye_teardown_begin(void);
 
 #endif

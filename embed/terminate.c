@@ -359,8 +359,9 @@ static PyObject *close_down(PyObject *module, PyObject *unused)
     if (pye_stdio_close_down() < 0)
         return NULL;
     pye_report_disarm();
-    if (pye_sigterm_closing() < 0 || pye_teardown_begin() < 0)
+    if (pye_sigterm_closing() < 0)
         return NULL;
+    pye_teardown_begin();
     Py_RETURN_NONE;
 }
 
