@@ -52,7 +52,7 @@ void pye_dispositions_read(void)
     char text[STATUS_BYTES];
     text[read_status(text)] = '\0';
     const char *ignored = value_of(text, "\nSigIgn:"), *caught = value_of(text, "\nSigCgt:");
-    if (ignored == NULL || caught == NULL)
+    if (ignored == NULL || caught == NULL || strchr(caught, '\n') == NULL) /* many groups stand in front */
         return;
     signals.ignored = strtoull(ignored, NULL, HEXADECIMAL);
     signals.known = ~strtoull(caught, NULL, HEXADECIMAL) & ~OF_THE_C_LIBRARY;

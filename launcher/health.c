@@ -189,6 +189,8 @@ static bool complete_url(struct check *check, char *out, size_t room)
         pye_log("unhealthy: PORT='%s' is not valid: it takes a number from 1 to 65535", port);
         return false;
     }
+    while (*port == '0')
+        port++;
     join(out, room, (const char *const[]){"http://127.0.0.1:", port, path, NULL});
     check->url = out;
     return true;
