@@ -47,12 +47,15 @@ static enum pye_node_kind find_node(PyObject *path, struct pye_node *node)
 {
     if (!PyUnicode_Check(path))
         return PYE_OUTSIDE;
-    const char *text = PyUnicode_AsUTF8(path);
-    if (text == NULL) {
-        PyErr_Clear();
-        return PYE_OUTSIDE;
-    }
-    return pye_tree_find(text, node);
+    const char *text = PyUnicode_AsUTF8(path); /* kept in the object, unlike the other */
+    if (text != NULL)
+        return pye_tree_find(text, node);
+    PyErr_Clear();
+    PyObject *bytes = PyUnicode_EncodeFSDefault(path); /* a directory's name may be no UTF-8 */
+    enum pye_node_kind kind = bytes == NULL ? PYE_OUTSIDE : pye_tree_find(PyBytes_AS_STRING(bytes), node);
+    Py_XDECREF(bytes);
+    PyErr_Clear();
+    return kind;
 }
 
 static bool kind_is_directory(enum pye_node_kind kind)
@@ -69,10 +72,9 @@ static bool find_directory(PyObject *path, struct pye_node *node)
 static const struct pye_entry *entry_of(PyObject *path, const char *suffix)
 {
     struct pye_node node;
-    const char *text = PyUnicode_Check(path) ? PyUnicode_AsUTF8(path) : NULL;
     const struct pye_entry *entry = NULL;
     size_t suffix_length = strlen(suffix);
-    if (text != NULL && pye_tree_find(text, &node) != PYE_OUTSIDE && node.length + suffix_length < sizeof node.name) {
+    if (find_node(path, &node) != PYE_OUTSIDE && node.length + suffix_length < sizeof node.name) {
         memcpy(node.name + node.length, suffix, suffix_length);
         entry = pye_archive_find(&pye_bundle()->archive, node.name, node.length + suffix_length);
     }
@@ -302,7 +304,8 @@ static enum found find_in(const struct pye_node *node, PyObject *fullname, PyObj
     const char *dot = memrchr(name, '.', (size_t)length);
     const char *tail = dot == NULL ? name : dot + 1;
     size_t tail_length = (size_t)(name + length - tail);
-    if (tail_length == 0 || node->length + tail_length + 64 >= sizeof attempt->name)
+    if (tail_length == 0 || memchr(tail, '/', tail_length) != NULL
+        || node->length + tail_length + 64 >= sizeof attempt->name)
         return NOTHING;
     memcpy(attempt->name, node->name, node->length);
     attempt->length = node->length;

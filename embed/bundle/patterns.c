@@ -64,10 +64,14 @@ static PyObject *compile(PyObject *module, PyObject *const *args, Py_ssize_t cou
 
 /* --- when re is imported --- */
 
+/* The one that all know: a copy that somebody has made is left alone. */
 static bool is_compiler(PyObject *dictionary)
 {
     PyObject *name = PyDict_GetItemString(dictionary, "__name__");
-    return name != NULL && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, COMPILER) == 0;
+    if (name == NULL || !PyUnicode_Check(name) || PyUnicode_CompareWithASCIIString(name, COMPILER) != 0)
+        return false;
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), COMPILER);
+    return module != NULL && PyModule_Check(module) && PyModule_GetDict(module) == dictionary;
 }
 
 static int read_table(const struct pye_entry *entry)

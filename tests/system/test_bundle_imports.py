@@ -81,6 +81,11 @@ def test_the_order_of_sys_path_holds(place, tmp_path):
     assert run([place["app"], "-c", code]).stdout == b"2\n"
 
 
+def test_a_name_is_no_path(place):
+    code = "import importlib.util; print([importlib.util.find_spec(n) for n in ('plain/again', 'json/decoder')])"
+    assert run([place["app"], "-c", code]).stdout == b"[None, None]\n"
+
+
 def test_built_in_and_frozen_modules_come_first(tmp_path):
     write_tree(tmp_path / "in", {"time.py": "mine = True\n", "run.py": "import time; print(hasattr(time, 'mine'))\n"})
     build(tmp_path / "app", "-m", "run", tmp_path / "in")

@@ -104,6 +104,12 @@ def test_warnings_and_mistakes_are_told_when_it_runs(bundle):
     assert b"FutureWarning: Possible nested set" in done.stderr and b"unterminated subpattern" in done.stderr
 
 
+def test_a_copy_of_the_compiler_is_left_alone(bundle):
+    program = (f"import re; from importlib import util; spec = util.find_spec('{COMPILER}'); copy = util.module_from_spec(spec)\n"
+               "spec.loader.exec_module(copy); print(re.compile('made%d' % 7), copy.compile('other'))")
+    assert run([bundle, "-c", program]).stdout == b"re.compile('made7') re.compile('other')\n"
+
+
 def test_a_damaged_table_is_told(bundle, tmp_path):
     data = bytearray(bundle.read_bytes())
     info = zipfile.ZipFile(io.BytesIO(data)).getinfo(".pyentry/patterns")
