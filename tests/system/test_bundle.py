@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -382,6 +383,15 @@ def test_it_overwrites_only_by_force(inputs, tmp_path):
     build(tmp_path / "app", "-m", "pkg.main", "--force", inputs / "src")
     assert run([tmp_path / "app"]).returncode == 0
     assert b"is a directory" in build(tmp_path, "-m", "pkg.main", "--force", inputs / "src", status=1).stderr
+
+
+def test_what_it_writes_is_no_input(tmp_path):
+    write_tree(tmp_path, {"main.py": "print(1)\n", ".app.a1b2c3d4": "left by a build that was killed", "pkg/app": "data"})
+    build(tmp_path / "app", "-m", "main", tmp_path)
+    size = (tmp_path / "app").stat().st_size
+    build(tmp_path / "app", "-m", "main", "--force", tmp_path)
+    assert (tmp_path / "app").stat().st_size == size
+    assert zipfile.ZipFile(tmp_path / "app").namelist().count("pkg/app") == 1
 
 
 def test_a_running_bundle_can_be_replaced(inputs, tmp_path):

@@ -104,6 +104,12 @@ def test_what_is_not_ours_stays(inputs, made, tmp_path):
     (made / "files" / "pkg" / "db.sqlite3").write_text("mine")
     said = refused(made, "--dir", "--force", "-m", "app", inputs)
     assert said.endswith("has files that are not of the bundle, files/pkg/db.sqlite3 for one: move them away")
+    (made / "files" / "pkg" / "db.sqlite3").rename(made / "files" / "pkg" / "text.txt")
+    said = refused(made, "--dir", "--force", "-m", "app", inputs)
+    assert said.endswith("has files that are not what they were, files/pkg/text.txt for one: move them away")
+    (made / "files" / "pkg" / "text.txt").unlink()
+    (made / "files" / "media").symlink_to(tmp_path)
+    assert "files/media for one" in refused(made, "--dir", "--force", "-m", "app", inputs)
     (tmp_path / "home").mkdir()
     assert build(tmp_path / "home", "--dir", "--force", "-m", "app", inputs).returncode == 0  # it was empty
     shutil.rmtree(tmp_path / "home")

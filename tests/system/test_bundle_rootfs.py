@@ -39,7 +39,7 @@ def lay_out(root, *arguments, **options):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     top = tmp_path_factory.mktemp("rootfs") / "root"
-    lay_out(top, "--with", "ca-certificates,tzdata", "-m", "hello", HELLO)
+    lay_out(top, "--with", "ca-certificates", "--with", "tzdata", "-m", "hello", HELLO)
     return top
 
 

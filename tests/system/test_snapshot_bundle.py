@@ -46,19 +46,25 @@ MODULES = {
     "follows_it": ("def f(): pass\nimport package.inner\nfrom follows import clean\n", ""),
 }
 
+# Left to each start, and the first of those.
+BEFORE = "import os, sys\nos.environ.get('BEFORE')\nthere = sorted(name for name in NAMES if name in sys.modules)\n"
+
 MAIN = """if 1:
     import json, os, sys
-    there = sorted(name for name in NAMES if name in sys.modules)
+    from before import there
     import pyentry, package.inner, clean, renewed, inside, variable, everything, clock, today, dice, secret, outside
     import follows_it, package.loads, stargazer
-    if sys.argv[1:2] == ["wait"]:
-        import time
-        print("ready", flush=True)
-        time.sleep(60)
     try:
         import worker, child, broken
     except ImportError as error:
         pass
+    if "never" in there:
+        import jumped_over
+    if sys.argv[1:2] == ["wait"]:
+        import time
+        print("ready", flush=True)
+        time.sleep(60)
+        import too_late
     if __name__ == "__main__":
         print(json.dumps({
             "there": there, "argv": sys.argv, "orig": getattr(sys, "orig_argv", []), "executable": sys.executable,
@@ -75,7 +81,10 @@ def sources(directory):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (directory / "data.txt").write_text("data")
-    (directory / "main.py").write_text(MAIN.replace("NAMES", repr(sorted(MODULES))))
+    (directory / "main.py").write_text(MAIN)
+    (directory / "before.py").write_text(BEFORE.replace("NAMES", repr(sorted(MODULES))))
+    (directory / "jumped_over.py").write_text("")
+    (directory / "too_late.py").write_text("")
     return directory
 
 
@@ -135,6 +144,7 @@ def test_modules_that_go_in_and_why_not(built):
     inside = sorted(name for name, (_, why) in MODULES.items() if why is None)
     assert start(built[0])["there"] == inside
     assert "in the snapshot: " in built[1] and plain(built[0])["there"] == []
+    assert "jumped_over" not in built[1] and "too_late" not in built[1]
 
 
 def test_a_start_is_one_of_the_bundle(app):

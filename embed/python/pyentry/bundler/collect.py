@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 import stat
 import sys
 import sysconfig
@@ -52,14 +53,21 @@ def matches(name, patterns):
 class Collection:
     """Names in the bundle, and their files."""
 
-    def __init__(self, excluded=()):
+    def __init__(self, excluded=(), out=None):
         self.files = {}
+        self.place, self.out = os.path.split(os.path.abspath(out)) if out else (None, None)
         self.excluded = excluded
         self.left_out = {}  # why: [names]
         self.unused = set(excluded)
 
     def leave_out(self, name, why):
         self.left_out.setdefault(why, []).append(name)
+
+    def is_output(self, path):
+        """What this build replaces, or another like it has left behind when it was killed."""
+        place, base = os.path.split(os.path.abspath(path))
+        ours = base == self.out or self.out and re.fullmatch(rf"\.(pyentry|{re.escape(self.out)})\.\w{{8}}", base)
+        return bool(ours) and os.path.realpath(place) == os.path.realpath(self.place)
 
     def add(self, name, file):
         """Take a file, unless another input has brought another one of that name."""
@@ -93,6 +101,9 @@ class Collection:
         """A file, or a directory and all below it; links are followed, but not in circles."""
         base = os.path.basename(path)
         if name and (base in NEVER or matches(name, never)):
+            return
+        if above and self.is_output(path):
+            self.leave_out(name, "what this command writes")
             return
         if name and self.is_excluded(name):
             self.leave_out(name, "--exclude")

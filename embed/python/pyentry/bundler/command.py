@@ -54,7 +54,7 @@ def parser():
                       help="put in the standard library: no Python installation is needed to run it")
     made.add_argument("--rootfs", metavar="DIR",
                       help="write all that a FROM scratch image needs into DIR; brings --stdlib with it")
-    made.add_argument("--with", dest="extras", metavar="NAME,...", type=extras, default=[],
+    made.add_argument("--with", dest="extras", metavar="NAME,...", type=extras, action="extend", default=[],
                       help=f"for --rootfs: {', '.join(rootfs.EXTRAS)}")
     made.add_argument("--no-source", action="store_true", help="compiled code only: smaller, no lines in tracebacks")
     made.add_argument("--exclude", action="append", default=[], metavar="PATTERN",
@@ -241,7 +241,7 @@ def check_place(options):
 
 def collect(options):
     """What goes in, and where the modules are to be looked for."""
-    collection = Collection(options.exclude)
+    collection = Collection(options.exclude, options.out if options.rootfs is None else options.rootfs)
     for path in options.paths:
         collection.add_input(path)
     if any(name.split("/", 1)[0] == HOME for name in collection.files):

@@ -25,9 +25,13 @@ def parted(entries):
         own, is_code = name.startswith(f"{OWN}/"), name.endswith(".pyc")
         if not own and not (is_code and name[:-1] in entries):
             outside[name] = data
-        # A file that lies outside has a line here: how long it is, and its checksum (embed/bundle/files.h).
-        inside[name] = data if own or is_code else b"%d %08x\n" % (len(data), binascii.crc32(data))
+        inside[name] = data if own or is_code else line_of(len(data), binascii.crc32(data))
     return inside, outside
+
+
+def line_of(size, checksum):
+    """What the archive has of a file that lies outside (embed/bundle/files.h)."""
+    return b"%d %08x\n" % (size, checksum)
 
 
 def mode_of(name, collection):
@@ -79,15 +83,23 @@ def name_of(out):
     return name
 
 
-def names_in(executable):
-    """The files that a bundle's archive names, or None where it is none of a directory."""
+def lines_in(executable):
+    """{name: line} of the files that a bundle's archive names, or None where it is none of a directory."""
     try:
         with zipfile.ZipFile(executable) as file:
             if f"\nfiles {FILES}\n".encode() not in file.read(f"{OWN}/manifest"):
                 return None
-            return file.namelist()
+            return {info.filename: line_of(info.file_size, info.CRC) if info.filename.endswith(".pyc") else file.read(info)
+                    for info in file.infolist()}
     except (OSError, KeyError, zipfile.BadZipFile):
         return None
+
+
+def is_changed(path, line):
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        data = file.read()
+        return line_of(len(data), binascii.crc32(data)) != line
+    return False
 
 
 def check_place(out, force):
@@ -99,14 +111,17 @@ def check_place(out, force):
         raise Refused(f"{out} is no directory: --dir makes one")
     if not force:
         raise Refused(f"{out} is already there: --force replaces it")
-    there = {os.path.relpath(os.path.join(directory, name), out)
-             for directory, _, names in os.walk(out) for name in names}
-    written = names_in(os.path.join(out, name))
+    paths = [os.path.join(directory, one) for directory, below, names in os.walk(out) for one in below + names]
+    there = {os.path.relpath(path, out) for path in paths if os.path.islink(path) or not os.path.isdir(path)}
+    written = lines_in(os.path.join(out, name))
     if there and written is None:
         raise Refused(f"{out} is not a bundle: remove it, or choose another")
     others = sorted(there - {name, *(f"{FILES}/{entry}" for entry in written or ())})
     if others:
         raise Refused(f"{out} has files that are not of the bundle, {others[0]} for one: move them away")
+    changed = [entry for entry in sorted(written or ()) if is_changed(os.path.join(out, FILES, entry), written[entry])]
+    if changed:
+        raise Refused(f"{out} has files that are not what they were, {FILES}/{changed[0]} for one: move them away")
 
 
 @contextlib.contextmanager

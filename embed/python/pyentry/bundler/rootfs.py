@@ -181,7 +181,7 @@ def plan(options, program, collection, entries, libraries):
     tree.add_directory("/tmp", 0o1777)
     for name, text in ETC.items():
         tree.add_file(f"/etc/{name}", text.encode())
-    for name in options.extras:
+    for name in sorted(set(options.extras)):
         EXTRAS[name](tree)
     tree.add_file(options.out, b"", 0o755)
     directory, name = posixpath.split(options.out)

@@ -42,12 +42,18 @@ def main_code(options, collection, places, entries):
 
 
 def imports_of(code):
-    """(name, names below it, level) of each import in a module's own code, outside of functions and classes."""
-    constants, found = [], []
+    """(name, names below it, level) of each import that a module begins with: none that it may jump over, and none behind
+    a statement that does something, which may matter to what is imported then."""
+    constants, found, until = [], [], 0
     for step in dis.get_instructions(code):
+        if step.opname.startswith(("STORE_ATTR", "STORE_SUBSCR", "CALL")) and "INTRINSIC" not in step.opname:
+            break
+        if step.opcode in dis.hasjrel + dis.hasjabs and not step.opname.startswith("SETUP_"):
+            until = max(until, step.argval)
         if step.opname == "IMPORT_NAME":
             level, below = constants[-2:]
-            found.append((step.argval, below, level))
+            if step.offset >= until:
+                found.append((step.argval, below, level))
         elif step.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
             constants.append(step.argval)
     return found
@@ -95,11 +101,17 @@ def choose(order, reasons, needs, named):
 
 ### Taking it
 
+def place_of(out):
+    """Where it will be: a link of that name is replaced, not followed."""
+    directory, name = os.path.split(os.path.abspath(out))
+    return os.path.join(os.path.realpath(directory), name)
+
+
 def take(bundle, options, preload, scratch):
     """The image, and where in the bundle it belongs."""
     image = os.path.join(scratch, "image")
     base = -(-os.path.getsize(bundle) // PAGE) * PAGE
-    at = options.at or (options.out if options.rootfs is not None else os.path.realpath(options.out))
+    at = options.at or (options.out if options.rootfs is not None else place_of(options.out))
     words = ["--at", at, "--preload", ",".join(preload) or "os"]
     for option in ("warm_up", "cpu"):
         if getattr(options, option):
