@@ -37,9 +37,11 @@ app = flask.Flask("app")
 app.route("/")(lambda: "well")
 def answer():
     server = make_server("127.0.0.1", 0, app)
-    threading.Thread(target=server.handle_request).start()
+    serving = threading.Thread(target=server.handle_request)
+    serving.start()
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/") as page:
         assert page.read() == b"well"
+    serving.join()
     server.server_close()
 def many():
     client = app.test_client()
