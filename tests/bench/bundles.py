@@ -25,20 +25,28 @@ NULL = os.open(os.devnull, os.O_RDWR)
 # name: (its code, the packages that it needs, the part of python3's time to be reached)
 APPS = {
     "hello": ("print('hello')\n", (), 0.50),
-    "flask": ("import flask\n", ("flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "click"), 0.75),
-    "django": ("import django.core.management, django.core.handlers.wsgi, django.db, django.template, django.urls\n",
+    "flask": ("import flask\nprint('imported')\n", ("flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "click"), 0.75),
+    "django": ("import django.core.management, django.core.handlers.wsgi, django.db, django.template, django.urls\n"
+               "print('imported')\n",
                ("django", "asgiref", "sqlparse", "pytz"), 0.75),
 }
 CALLS_REACH, ALLOWANCE = 1 / 3, 1.1
 
 
-def wall(command, environment):
-    """Seconds from starting a program to its end."""
+def spans(command, environment):
+    """Seconds from starting a program to its line, which is its last act, and to its end."""
+    reader, writer = os.pipe()
     began = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, NULL, 1)])
-    if os.waitpid(pid, 0)[1]:
+    pid = os.posix_spawn(command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
+    os.close(writer)
+    os.read(reader, 1)
+    line = time.perf_counter() - began
+    status = os.waitpid(pid, 0)[1]
+    end = time.perf_counter() - began
+    os.close(reader)
+    if status:
         sys.exit(f"bench: {' '.join(command)} failed")
-    return time.perf_counter() - began
+    return line, end
 
 
 def calls(command, environment):
@@ -81,16 +89,22 @@ def compare(table, name, source, bundle, zipped, rounds):
     theirs = [PYTHON, "-u", "-m", f"bench_{name}"]
     with_path = dict(environment, PYTHONPATH=str(source))
     for _ in range(2):
-        wall(theirs, with_path), wall(bundle, environment)
-    pairs = [(wall(bundle, environment), wall(theirs, with_path)) for _ in range(rounds)]
+        spans(theirs, with_path), spans(bundle, environment)
+    rows = [(spans(bundle, environment), spans(theirs, with_path)) for _ in range(rounds)]
+    ratio = statistics.median(ours[0] / stock[0] for ours, stock in rows)
+    table.line(f"bundle, {name}, to its line", "", "", ratio)
+    pairs = [(ours[1], stock[1]) for ours, stock in rows]
     ratio, reach = statistics.median(a / b for a, b in pairs), APPS[name][2]
     ours, stock = (statistics.median(column) * 1e3 for column in zip(*pairs))
     table.line(f"bundle, {name}, median of {rounds}", f"{ours:.2f} ms", f"{stock:.2f} ms", ratio, f"<= {reach:.2f}",
                ratio <= reach, ratio > reach * ALLOWANCE)
     least = [min(column) for column in zip(*pairs)]
     table.line(f"bundle, {name}, least", *(f"{seconds * 1e3:.2f} ms" for seconds in least), least[0] / least[1])
-    ratio = statistics.median(wall(bundle, environment) / wall(zipped, environment) for _ in range(max(3, rounds // 4)))
-    table.line(f"bundle, {name}, beside a zipapp", "", "", ratio)
+    fast = dict(environment, PYENTRY_FAST_EXIT="on")
+    for what, one, other in (("--fast-exit", (bundle, fast), (theirs, with_path)),
+                             ("beside a zipapp", (bundle, environment), (zipped, environment))):
+        ratio = statistics.median(spans(*one)[1] / spans(*other)[1] for _ in range(max(3, rounds // 4)))
+        table.line(f"bundle, {name}, {what}", "", "", ratio)
     ours, stock = instructions(bundle, environment), instructions(theirs, with_path)
     table.line(f"bundle, {name}, instructions", f"{ours / 1e6:.1f} M", f"{stock / 1e6:.1f} M", ours / stock)
     ours, stock = calls(bundle, environment), calls(theirs, with_path)
