@@ -119,28 +119,33 @@ static void keep_last(struct output *output, const char *data, size_t length)
 static bool writable_soon(int fd)
 {
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    int count;
-    Py_BEGIN_ALLOW_THREADS
-    count = poll(&ready, 1, PYE_STALLED_MS);
-    Py_END_ALLOW_THREADS
-    return count > 0;
+    return poll(&ready, 1, PYE_STALLED_MS) > 0;
 }
 
-/* Writes what is kept for as long as somebody reads it. For when there is no waiting for a reader that has stopped
- * reading; what is left stays kept. */
-static void write_while_read(struct output *output)
+static bool writable_soon_without_gil(int fd)
+{
+    bool writable;
+    Py_BEGIN_ALLOW_THREADS
+    writable = writable_soon(fd);
+    Py_END_ALLOW_THREADS
+    return writable;
+}
+
+/* Writes a queue for as long as somebody reads it. For when there is no waiting for a reader that has stopped reading;
+ * what is left stays in the queue. */
+static void write_while_read(int fd, struct pye_queue *queue, bool (*writable)(int fd))
 {
     size_t done = 0;
-    while (done < output->kept.length && writable_soon(output->fd)) {
+    while (done < queue->length && writable(fd)) {
         /* No more than surely fits, or a blocking pipe would wait for the rest. */
-        size_t left = output->kept.length - done;
-        ssize_t written = write(output->fd, output->kept.data + done, left < PIPE_BUF ? left : PIPE_BUF);
+        size_t left = queue->length - done;
+        ssize_t written = write(fd, queue->data + done, left < PIPE_BUF ? left : PIPE_BUF);
         if (written > 0)
             done += (size_t)written;
         else if (errno != EINTR && errno != EAGAIN)
             break;
     }
-    pye_queue_drop(&output->kept, done);
+    pye_queue_drop(queue, done);
 }
 
 /* What an exception from a signal handler cuts off is kept; what a broken descriptor refuses is not: it would be
@@ -248,7 +253,7 @@ static PyObject *output_write(PyObject *self, PyObject *data)
 static void flush_in_passing(struct output *output)
 {
     if (pye_channel_enter_soon(output->channel)) {
-        write_while_read(output);
+        write_while_read(output->fd, &output->kept, writable_soon_without_gil);
         pye_channel_leave(output->channel);
     }
     PyErr_Clear(); /* a signal handler's: there is no program left */
@@ -500,13 +505,8 @@ bool pye_stdio_is_mid_line(void)
 static void write_rest(void)
 {
     for (int i = 0; i < STREAMS; i++) {
-        struct pye_queue *rest = &held.queue[i];
-        struct pollfd ready = {streams[i].output == NULL ? -1 : streams[i].output->fd, POLLOUT, 0};
-        ssize_t written = 0;
-        while (rest->length > 0 && written >= 0 && poll(&ready, 1, PYE_STALLED_MS) > 0) {
-            written = write(ready.fd, rest->data, rest->length < PIPE_BUF ? rest->length : PIPE_BUF);
-            pye_queue_drop(rest, written < 0 ? 0 : (size_t)written);
-        }
+        if (streams[i].output != NULL && streams[i].output->fd >= 0)
+            write_while_read(streams[i].output->fd, &held.queue[i], writable_soon);
     }
 }
 
@@ -539,7 +539,7 @@ void pye_stdio_leave(void)
         if (queue->length > 0)
             keep_last(output, queue->data, queue->length);
         pye_queue_clear(queue);
-        write_while_read(output);
+        write_while_read(output->fd, &output->kept, writable_soon_without_gil);
     }
 }
 
@@ -553,7 +553,7 @@ void pye_stdio_before_fork(void)
             PyErr_Clear(); /* a handler that raises again: it has had its say */
             continue;
         }
-        write_while_read(output);
+        write_while_read(output->fd, &output->kept, writable_soon_without_gil);
         pye_channel_leave(output->channel);
     }
 }
