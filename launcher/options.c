@@ -378,10 +378,10 @@ enum pye_action pye_options_read(struct pye_options *options, int *argc, char **
     if (!take_bundle())
         return PYE_USAGE_ERROR;
     configure_log(options);
-    bool is_ours = !pye_bundle_has_command_line();
-    if (is_ours)
+    bool has_ours = !pye_bundle_has_command_line();
+    if (has_ours)
         action = take_command_line(options, *argc, argv, &taken);
-    bool misplaced = is_ours && action == PYE_RUN && refuse_misplaced(*argc, argv, taken + 1);
+    bool misplaced = has_ours && action == PYE_RUN && refuse_misplaced(*argc, argv, taken + 1);
     if (misplaced || (action == PYE_RUN && !read_environment(options)))
         action = PYE_USAGE_ERROR;
     if (action != PYE_USAGE_ERROR) {
