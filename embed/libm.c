@@ -27,7 +27,7 @@ void pye_libm_load(void)
     static bool loaded;
     if (__atomic_load_n(&loaded, __ATOMIC_ACQUIRE))
         return;
-    /* Not our own dlopen, which comes here. */
+    /* Past our own dlopen, which is for the program. */
     if (PYE_LIBC_FOUND(dlopen, pye_libc_next)(LIBM_SO, RTLD_LAZY | RTLD_GLOBAL) != NULL)
         __atomic_store_n(&loaded, true, __ATOMIC_RELEASE);
 }

@@ -140,7 +140,9 @@ static int remove_finder(void)
 static int install(void)
 {
     pye_dispositions_forget();
-    pye_libm_load(); /* a program may leave this root, or all descriptors and memory to others, before it wants one */
+    /* Before the program, which may leave this root, or all descriptors and memory to others; and for its extension modules,
+     * which may use it without naming it: every other python has it loaded. */
+    pye_libm_load();
     if (remove_finder() < 0 || resume_collector() < 0)
         return -1;
     if (pye_stdio_install() < 0 || pye_print_install() < 0 || pye_traceback_install() < 0)

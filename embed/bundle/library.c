@@ -9,7 +9,6 @@
 #include "embed/bundle/files.h"
 #include "embed/bundle/libc.h"
 #include "embed/bundle/tree.h"
-#include "embed/libm.h"
 #include "launcher/log.h"
 
 #include <dlfcn.h>
@@ -217,7 +216,6 @@ static void *load_ours(const char *path, int flags)
  * on the stack. */
 static void *serve_dlopen(const char *path, int flags)
 {
-    pye_libm_load(); /* an extension module may use it without naming it: every other python has it loaded */
     if (is_ours(path))
         return load_ours(path, flags);
     return next_dlopen()(path, flags);
