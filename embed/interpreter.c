@@ -1,4 +1,6 @@
 /* options -> PyConfig -> Py_RunMain */
+#include "config.h"
+
 #include <Python.h>
 
 #include "embed/bundle/bundle.h"
@@ -76,7 +78,8 @@ PyStatus pye_interpreter_begin(int argc, char **argv, const struct pye_settings 
     PyConfig config;
 
     pye_pages_prepare();
-    pye_dispositions_read();
+    if (strcmp(PYE_LIBPYTHON, "static") == 0) /* a shared one asks the C library itself */
+        pye_dispositions_read();
     if (pye_module_register() < 0)
         return PyStatus_NoMemory();
     if (settings->faulthandler == PYE_ON && pye_log_is_json())
