@@ -17,8 +17,8 @@ def _reader():
 def given():
     """The environment as the process got it: what python puts there by itself, for the C locale, does not count."""
     with open("/proc/self/environ", "rb") as file:
-        words = file.read().split(b"\0")
-    return {name: value for name, _, value in (word.partition(b"=") for word in reversed(words))}
+        words = [word.partition(b"=") for word in file.read().split(b"\0") if b"=" in word]
+    return {name: value for name, _, value in reversed(words)}
 
 
 class Watch:

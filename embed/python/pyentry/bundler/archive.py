@@ -20,7 +20,7 @@ from pyentry.bundler.libraries import is_library
 EARLIEST = 315532800  # 1980-01-01, where zip's time begins
 MOST_ENTRIES, MOST_BYTES = 65535 - 1, 2**32 - 1  # zip's own numbers
 EMPTY_MARK = bundle_mark(0, 0, 0)
-UNCHECKED_HASH = 1
+UNCHECKED_HASH, PYC_HEADER = 1, 16
 
 
 def source_time():
@@ -78,9 +78,9 @@ def compiled(name, source, optimize):
 
 def recompiled(data):
     """A .pyc that came without source, with the header that the importer wants; None if it is another Python's."""
-    if len(data) < 16 or data[:4] != importlib.util.MAGIC_NUMBER:
+    if len(data) < PYC_HEADER or data[:4] != importlib.util.MAGIC_NUMBER:
         return None
-    return data[:4] + UNCHECKED_HASH.to_bytes(4, "little") + bytes(8) + data[16:]
+    return data[:4] + UNCHECKED_HASH.to_bytes(4, "little") + bytes(8) + data[PYC_HEADER:]
 
 
 class Counts:

@@ -31,7 +31,7 @@ python with the bundle's modules; behind "--" all is the app's. SOURCE_DATE_EPOC
 
 
 def extras(text):
-    names = sorted(set(text.split(",")))
+    names = text.split(",")
     if unknown := [name for name in names if name not in rootfs.EXTRAS]:
         raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}: it takes {', '.join(rootfs.EXTRAS)}")
     return names

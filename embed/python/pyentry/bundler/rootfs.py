@@ -3,7 +3,7 @@
 import os
 import posixpath
 
-from pyentry.bundler.collect import HOME
+from pyentry.bundler.collect import HOME, File
 from pyentry.bundler.errors import Refused
 from pyentry.bundler.libraries import found_by
 from pyentry.bundler.loader import Loader, Part, read_cache
@@ -135,7 +135,7 @@ def add_certificates(tree):
     found = next((place for place in places if place and os.path.isfile(place)), None)
     if found is None:
         raise Refused(f"--with ca-certificates: there is no {CERTIFICATES} here: install ca-certificates")
-    tree.add_file(CERTIFICATES, read(found))
+    tree.add_file(CERTIFICATES, File(found, None).read())
     if paths.openssl_cafile != CERTIFICATES:
         tree.add_link(paths.openssl_cafile, CERTIFICATES)
 
@@ -156,18 +156,10 @@ def add_zones(tree):
             if os.path.islink(path) and file.startswith(os.path.realpath(found) + "/"):
                 tree.add_link(place, os.path.relpath(file, os.path.realpath(directory)))
             else:
-                tree.add_file(place, read(file))
+                tree.add_file(place, File(file, None).read())
 
 
 EXTRAS = {"ca-certificates": add_certificates, "tzdata": add_zones}
-
-
-def read(path):
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from None
 
 
 ### All of it

@@ -8,20 +8,18 @@ import subprocess
 import sys
 import tempfile
 
-from pyentry import _restored
+from pyentry import _restored, _watch
 from pyentry.bundler import archive
 from pyentry.bundler.errors import Refused
 
 AUTO = "auto"
-PAGE, PYC_HEADER = 4096, 16
+PAGE = 4096
 SURVEY = "from pyentry._survey import main; main()"
 
 
 def environment():
     """The user's own, which the builder's Python is not to see."""
-    with open("/proc/self/environ", "rb") as file:
-        variables = [text.partition(b"=") for text in file.read().split(b"\0") if b"=" in text]
-    return {name: value for name, _, value in variables if not name.startswith(b"PYENTRY_RESTORE")}
+    return {name: value for name, value in _watch.given().items() if not name.startswith(b"PYENTRY_RESTORE")}
 
 
 ### Which modules
@@ -33,7 +31,7 @@ def main_code(options, collection, places, entries):
         file = collection.module_file(name, places) or ""
         data = entries.get(file + "c" if file.endswith(".py") else file)
         if data is not None and file.endswith((".py", ".pyc")):
-            return name, marshal.loads(data[PYC_HEADER:])
+            return name, marshal.loads(data[archive.PYC_HEADER:])
     spec = importlib.util.find_spec(module)
     code = spec and spec.loader.get_code(module)
     if code is None:
