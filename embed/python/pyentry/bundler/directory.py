@@ -14,6 +14,7 @@ import zipfile
 from pyentry.bundler import archive
 from pyentry.bundler.collect import OWN
 from pyentry.bundler.errors import Refused
+from pyentry.bundler.tree import Tree
 
 FILES = "files"  # in the manifest, for the C side
 
@@ -43,33 +44,18 @@ def mode_of(name, collection):
     return 0o644
 
 
-def write_files(top, entries, collection):
-    for name in sorted(entries):
-        path = os.path.join(top, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(entries[name])
-        os.chmod(path, mode_of(name, collection))
-
-
-def settle(top, seconds):
-    """Modes of directories, and times: the same wherever and whenever it was built."""
-    for directory, _, names in os.walk(top, topdown=False):
-        for name in names:
-            os.utime(os.path.join(directory, name), (seconds, seconds))
-        os.chmod(directory, 0o755)
-        os.utime(directory, (seconds, seconds))
-
-
 def write_directory(path, name, program, entries, collection, seconds):
     """All of it into an empty directory; returns how many bytes."""
     inside, outside = parted(entries)
-    executable = os.path.join(path, name)
-    size = archive.write_executable(executable, program, inside, seconds)
-    os.chmod(executable, 0o755)
-    os.mkdir(os.path.join(path, FILES))
-    write_files(os.path.join(path, FILES), outside, collection)
-    settle(path, seconds)
+    tree = Tree()
+    tree.add_file(name, b"", 0o755)
+    tree.add_directory(FILES)
+    for entry, data in outside.items():
+        tree.add_file(f"{FILES}/{entry}", data, mode_of(entry, collection))
+    tree.write(path)
+    size = archive.write_executable(os.path.join(path, name), program, inside, seconds)
+    os.chmod(path, 0o755)
+    tree.set_times(path, seconds)
     return size + sum(map(len, outside.values()))
 
 
