@@ -53,21 +53,18 @@ def matches(name, patterns):
 class Collection:
     """Names in the bundle, and their files."""
 
-    def __init__(self, excluded=(), out=None):
+    def __init__(self, excluded, out):
         self.files = {}
-        self.place, self.out = os.path.split(os.path.abspath(out)) if out else (None, None)
+        place, name = os.path.split(os.path.abspath(out))
+        self.place = os.path.realpath(place)
+        # What this build replaces, and what others like it have left behind when they were killed.
+        self.outputs = re.compile(rf"{re.escape(name)}|\.(pyentry|{re.escape(name)})\.\w{{8}}")
         self.excluded = excluded
         self.left_out = {}  # why: [names]
         self.unused = set(excluded)
 
     def leave_out(self, name, why):
         self.left_out.setdefault(why, []).append(name)
-
-    def is_output(self, path):
-        """What this build replaces, or another like it has left behind when it was killed."""
-        place, base = os.path.split(os.path.abspath(path))
-        ours = base == self.out or self.out and re.fullmatch(rf"\.(pyentry|{re.escape(self.out)})\.\w{{8}}", base)
-        return bool(ours) and os.path.realpath(place) == os.path.realpath(self.place)
 
     def add(self, name, file):
         """Take a file, unless another input has brought another one of that name."""
@@ -102,7 +99,7 @@ class Collection:
         base = os.path.basename(path)
         if name and (base in NEVER or matches(name, never)):
             return
-        if above and self.is_output(path):
+        if above and self.outputs.fullmatch(base) and os.path.realpath(os.path.dirname(path)) == self.place:
             self.leave_out(name, "what this command writes")
             return
         if name and self.is_excluded(name):
