@@ -51,10 +51,8 @@ static enum pye_place place_by_bottom(void)
         return place;
     if (of_import_system(bottom))
         place = pye_startup_is_over() ? PYE_BEFORE_PROGRAM : PYE_IN_PROGRAM;
-#if PY_VERSION_HEX < 0x030A0000
-    else if (!is_named(bottom, "<module>") && !is_named(bottom, "_run_module_as_main"))
+    else if (!is_named(bottom, "<module>") && !is_named(bottom, "_run_module_as_main") && !is_named(bottom, "_shutdown"))
         place = PYE_AFTER_PROGRAM;
-#endif
     Py_DECREF(bottom);
     return place;
 }

@@ -9,7 +9,7 @@
 enum pye_place {
     PYE_IN_PROGRAM,
     PYE_BEFORE_PROGRAM, /* the interpreter imports what it needs to run the program, and drops exceptions */
-    PYE_AFTER_PROGRAM,  /* an atexit function, where Python 3.9 drops a SystemExit without a word */
+    PYE_AFTER_PROGRAM,  /* an atexit function, say: what cuts it off undoes what it cleans up */
     PYE_IN_EVENT_LOOP,  /* asyncio's own code: the task whose next step it has in hand would never run again */
     PYE_IN_MACHINERY    /* the import system, or a class in the making: C code around it raises errors of its own */
 };

@@ -124,8 +124,10 @@ static PyObject *raise_terminated(enum pye_place place)
     watch_unraisable();
     if (place == PYE_BEFORE_PROGRAM)
         Py_Exit(pye_sigterm_code());
+#if PY_VERSION_HEX < 0x030A0000 /* it drops a SystemExit of an atexit function without a word */
     if (place == PYE_AFTER_PROGRAM)
         pye_sigterm_again(false);
+#endif
     PyObject *type = pye_terminated_type();
     raised = type == NULL ? NULL : PyObject_CallObject(type, NULL);
     if (raised != NULL) /* whole: the interpreter takes an exception without a value for exit status 0 */
@@ -182,12 +184,15 @@ static int raise_later(void *unused)
     return result == NULL ? -1 : 0;
 }
 
-/* Whether it will be raised in a moment, at a place where it does not get lost. It stays due till then: should the moment
- * not come, the signal comes again by itself. The import system may also sleep, until another thread has imported. */
+/* Whether it will be raised in a moment, at a place where it does not get lost, or the process end in a moment. It stays due
+ * till then: should the moment not come, the signal comes again by itself. The import system may also sleep, until another
+ * thread has imported; an atexit function may have nothing else to do but to wait. */
 static bool can_wait(enum pye_place place)
 {
     if (!pye_sigterm_is_fresh())
         return false;
+    if (place == PYE_AFTER_PROGRAM)
+        return true;
     if (place == PYE_IN_EVENT_LOOP)
         return leave_to_event_loop();
     return place == PYE_IN_MACHINERY && Py_AddPendingCall(raise_later, NULL) == 0;

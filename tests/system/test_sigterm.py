@@ -380,6 +380,13 @@ def test_at_the_end_of_the_program():
     assert "\n".join(filter(None, gather(lambda title: attempt(check, title), AT_THE_END, at_once=6))) == ""
 
 
+def test_what_cleans_up_at_the_end_is_not_cut_off():
+    """An atexit function that does not wait runs to its end: cut in its middle, logging.shutdown() fails, say."""
+    code = "def clean_up():\n    os.kill(os.getpid(), 15)\n    print('whole')\natexit.register(clean_up)\n"
+    done = pyentry("-c", "import atexit, os\n" + code)
+    assert (done.returncode, done.stdout, done.stderr) == (-TERM, b"whole\n", b"")
+
+
 def test_at_the_end_of_a_program_that_has_failed():
     """A failure's status may stay, or the end be by SIGTERM; it is never a success, and nothing more is printed."""
     assert ended("atexit.register(wait)\nsys.exit(3)\n")[0] in (3, -TERM)
