@@ -42,12 +42,11 @@ static int bring_segment(struct dl_phdr_info *object, size_t size, void *inside)
 
 /* The first arenas are as Python makes them. A program that needs more gets them out of larger pieces, made of huge pages
  * where the kernel has some: one fault where there were 512, and fewer misses of the translation buffer. */
-enum { HUGE_PAGE = 2 * 1024 * 1024, PIECE = 4 * HUGE_PAGE, SMALL_ARENAS = 2, SMALLEST_ARENA = 256 * 1024 };
+enum { HUGE_PAGE = 2 * 1024 * 1024, PIECE = 4 * HUGE_PAGE, SMALL = 2 * 1024 * 1024, SMALLEST_ARENA = 256 * 1024 };
 
 static struct {
     char *next;
-    size_t left;
-    int small;
+    size_t left, small;
     bool busy;
 } arenas;
 
@@ -80,8 +79,8 @@ static void *allocate(void *unused, size_t size)
     if (__atomic_test_and_set(&arenas.busy, __ATOMIC_ACQUIRE)) /* another interpreter, with a GIL of its own (3.12) */
         return map(size);
     char *arena = NULL;
-    if (arenas.small < SMALL_ARENAS) {
-        arenas.small++;
+    if (arenas.small < SMALL) {
+        arenas.small += size;
     } else if (size <= arenas.left || map_piece()) {
         arena = arenas.next;
         arenas.next += size;

@@ -3,6 +3,8 @@
 #include "embed/bundle/importer.h"
 
 #include "embed/bundle/bundle.h"
+#include "embed/bundle/code.h"
+#include "embed/bundle/pace.h"
 #include "embed/bundle/patterns.h"
 #include "embed/bundle/runner.h"
 #include "embed/bundle/shortcut.h"
@@ -21,7 +23,7 @@ static struct {
     PyObject *suffixes;                                                       /* of extension modules, as bytes */
     PyObject *source_loader, *sourceless_loader, *finder;                     /* ours: types */
     PyObject *plain_source_loader, *extension_loader;                         /* importlib's: types */
-    PyObject *gc;
+    PyObject *known;                                                          /* code, by the path of its source */
     PyObject *importer;                                                       /* of the bundle, on sys.meta_path */
     unsigned char magic[4];                                                   /* of a .pyc for this Python */
 } types;
@@ -68,21 +70,6 @@ static bool find_directory(PyObject *path, struct pye_node *node)
     return kind_is_directory(find_node(path, node));
 }
 
-/* The archive's entry for a loader's path, or NULL with an exception. */
-static const struct pye_entry *entry_of(PyObject *path, const char *suffix)
-{
-    struct pye_node node;
-    const struct pye_entry *entry = NULL;
-    size_t suffix_length = strlen(suffix);
-    if (find_node(path, &node) != PYE_OUTSIDE && node.length + suffix_length < sizeof node.name) {
-        memcpy(node.name + node.length, suffix, suffix_length);
-        entry = pye_archive_find(&pye_bundle()->archive, node.name, node.length + suffix_length);
-    }
-    if (entry == NULL && !PyErr_Occurred())
-        PyErr_Format(PyExc_ImportError, "%R is not in the bundle", path);
-    return entry;
-}
-
 /* --- code --- */
 
 PyObject *pye_importer_damaged(void)
@@ -94,13 +81,45 @@ PyObject *pye_importer_damaged(void)
     return NULL;
 }
 
-/* The code object of a .pyc in the archive, with its file name set to the source's path, whether that is there or not:
- * tracebacks name it. */
-static PyObject *code_of(const struct pye_entry *entry, PyObject *source)
+static const char *read_entry(const struct pye_entry *entry)
 {
     const char *data = pye_tree_read(entry);
+    return data == NULL ? (const char *)pye_importer_damaged() : data;
+}
+
+/* What the code of all modules has in common, before the first is read. */
+static int read_words(void)
+{
+    static bool done;
+    const struct pye_entry *entry = done ? NULL : pye_archive_find(&pye_bundle()->archive, PYE_BUNDLE_WORDS,
+                                                                   sizeof PYE_BUNDLE_WORDS - 1);
+    const char *data = entry == NULL ? NULL : read_entry(entry);
+    if (data != NULL)
+        done = pye_code_set_words(data, entry->size) == 0;
+    return done || entry == NULL ? 0 : -1;
+}
+
+/* It lasts as long as the process: who asks again gets the same. */
+static PyObject *read_code(const struct pye_entry *entry, PyObject *source)
+{
+    PyObject *code = PyDict_GetItemWithError(types.known, source);
+    if (code != NULL || PyErr_Occurred()) {
+        Py_XINCREF(code);
+        return code;
+    }
+    const char *data = read_words() < 0 ? NULL : read_entry(entry);
+    code = data == NULL ? NULL : pye_code_read(data, entry->size, source);
+    if (code != NULL && PyDict_SetItem(types.known, source, code) < 0)
+        Py_CLEAR(code);
+    return code;
+}
+
+/* Of a .pyc that came without its source. Tracebacks name the source's path nevertheless. */
+static PyObject *read_pyc(const struct pye_entry *entry, PyObject *source)
+{
+    const char *data = read_entry(entry);
     if (data == NULL)
-        return pye_importer_damaged();
+        return NULL;
     if (entry->size < PYC_HEADER_BYTES || (unsigned char)data[PYC_FLAGS] != UNCHECKED_HASH
         || memcmp(data, types.magic, sizeof types.magic) != 0) {
         PyErr_Format(PyExc_ImportError, "%R was compiled by another Python than this one", source);
@@ -115,17 +134,32 @@ static PyObject *code_of(const struct pye_entry *entry, PyObject *source)
     return code;
 }
 
+static const struct pye_entry *find_code(const char *name, size_t length)
+{
+    static const char home[] = PYE_BUNDLE_CODE;
+    char path[sizeof home + PATH_MAX];
+    if (length >= PATH_MAX)
+        return NULL;
+    memcpy(path, home, sizeof home - 1);
+    memcpy(path + sizeof home - 1, name, length);
+    return pye_archive_find(&pye_bundle()->archive, path, sizeof home - 1 + length);
+}
+
 static PyObject *loader_code(PyObject *self)
 {
-    PyObject *path = PyObject_GetAttrString(self, "path");
+    struct pye_node node;
+    PyObject *path = PyObject_GetAttrString(self, "path"), *code = NULL;
     if (path == NULL)
         return NULL;
-    bool is_source = PyObject_TypeCheck(self, (PyTypeObject *)types.source_loader);
-    const struct pye_entry *entry = entry_of(path, is_source ? "c" : "");
-    PyObject *source = NULL;
-    if (entry != NULL)
-        source = PyUnicode_Substring(path, 0, PyUnicode_GET_LENGTH(path) - !is_source);
-    PyObject *code = source == NULL ? NULL : code_of(entry, source);
+    bool has_source = PyObject_TypeCheck(self, (PyTypeObject *)types.source_loader);
+    const struct pye_entry *entry = NULL;
+    if (find_node(path, &node) != PYE_OUTSIDE)
+        entry = has_source ? find_code(node.name, node.length) : node.entry;
+    PyObject *source = entry == NULL ? NULL : PyUnicode_Substring(path, 0, PyUnicode_GET_LENGTH(path) - !has_source);
+    if (source != NULL)
+        code = has_source ? read_code(entry, source) : read_pyc(entry, source);
+    else if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ImportError, "%R is not in the bundle", path);
     Py_XDECREF(source);
     Py_DECREF(path);
     return code;
@@ -147,51 +181,6 @@ static PyObject *get_code(PyObject *self, PyObject *name)
     return check_name(self, name) < 0 ? NULL : loader_code(self);
 }
 
-/* While a module is imported, objects are made that stay: looking among them for garbage after every 700 finds none. So
- * collections are rarer until the outermost import is done, unless the program sets its own pace meanwhile. */
-
-enum { IMPORT_THRESHOLD = 20000 };
-
-static struct {
-    int depth; /* of imports, in all threads together */
-    PyObject *before, *during;
-} pace;
-
-static int slow_down(void)
-{
-    if (pace.depth++ > 0)
-        return 0;
-    pace.before = PyObject_CallMethod(types.gc, "get_threshold", NULL);
-    if (pace.before == NULL || !PyTuple_Check(pace.before) || PyTuple_GET_SIZE(pace.before) != 3)
-        return -1;
-    long first = PyLong_AsLong(PyTuple_GET_ITEM(pace.before, 0));
-    if (first <= 0 || first >= IMPORT_THRESHOLD)
-        return PyErr_Occurred() ? -1 : 0;
-    pace.during = Py_BuildValue("(iOO)", IMPORT_THRESHOLD, PyTuple_GET_ITEM(pace.before, 1),
-                                PyTuple_GET_ITEM(pace.before, 2));
-    PyObject *none = pace.during == NULL ? NULL : PyObject_CallMethod(types.gc, "set_threshold", "O", pace.during);
-    Py_XDECREF(none);
-    return none == NULL ? -1 : 0;
-}
-
-/* With an exception set or not, and leaves it so. */
-static void speed_up(void)
-{
-    PyObject *type, *value, *traceback;
-    if (--pace.depth > 0)
-        return;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyObject *now = pace.during == NULL ? NULL : PyObject_CallMethod(types.gc, "get_threshold", NULL);
-    PyObject *none = NULL;
-    if (now != NULL && PyObject_RichCompareBool(now, pace.during, Py_EQ) == 1)
-        none = PyObject_CallMethod(types.gc, "set_threshold", "O", pace.before);
-    Py_XDECREF(none);
-    Py_XDECREF(now);
-    Py_CLEAR(pace.before);
-    Py_CLEAR(pace.during);
-    PyErr_Restore(type, value, traceback);
-}
-
 static PyObject *exec_module(PyObject *self, PyObject *module)
 {
     PyObject *dictionary = PyModule_Check(module) ? PyModule_GetDict(module) : NULL;
@@ -201,10 +190,10 @@ static PyObject *exec_module(PyObject *self, PyObject *module)
     PyObject *code = dictionary == NULL ? NULL : loader_code(self);
     PyObject *result = NULL;
     /* Through importlib's function of this name: tracebacks leave the frames above it out. */
-    if (code != NULL && slow_down() == 0)
+    if (code != NULL && pye_pace_slow_down() == 0)
         result = PyObject_CallFunctionObjArgs(types.call_with_frames_removed, types.exec, code, dictionary, NULL);
     if (code != NULL)
-        speed_up();
+        pye_pace_speed_up();
     if (result != NULL && pye_patterns_follow(dictionary) < 0)
         Py_CLEAR(result);
     Py_XDECREF(dictionary);
@@ -279,10 +268,12 @@ static PyObject *try_file(PyObject *fullname, struct attempt *attempt, bool *fou
         if (extension != NULL)
             return spec_for(fullname, attempt, extension, NULL, types.extension_loader);
     }
-    const struct pye_entry *compiled = try_suffix(attempt, ".pyc"), *source = try_suffix(attempt, ".py");
-    if (source != NULL)
-        return spec_for(fullname, attempt, source, compiled,
-                        compiled != NULL ? types.source_loader : types.plain_source_loader);
+    const struct pye_entry *source = try_suffix(attempt, ".py");
+    if (source != NULL) {
+        const struct pye_entry *code = find_code(source->name, source->name_length);
+        return spec_for(fullname, attempt, source, code, code != NULL ? types.source_loader : types.plain_source_loader);
+    }
+    const struct pye_entry *compiled = try_suffix(attempt, ".pyc");
     if (compiled != NULL)
         return spec_for(fullname, attempt, compiled, compiled, types.sourceless_loader);
     *found = false;
@@ -443,7 +434,7 @@ static int prepare(void)
     types.call_with_frames_removed = attribute_of("_frozen_importlib", "_call_with_frames_removed");
     types.fix_co_filename = attribute_of("_imp", "_fix_co_filename");
     types.exec = attribute_of("builtins", "exec");
-    types.gc = PyImport_ImportModule("gc");
+    types.known = PyDict_New();
     types.plain_source_loader = PyObject_GetAttrString(importlib, "SourceFileLoader");
     types.extension_loader = PyObject_GetAttrString(importlib, "ExtensionFileLoader");
     types.source_loader = subtype(importlib, "SourceFileLoader", "_pyentry.BundleLoader", loader_methods);
@@ -452,9 +443,9 @@ static int prepare(void)
     types.finder = subtype(importlib, "FileFinder", "_pyentry.BundleFinder", finder_methods);
     Py_DECREF(importlib);
     if (types.module_spec == NULL || types.call_with_frames_removed == NULL || types.fix_co_filename == NULL
-        || types.exec == NULL || types.gc == NULL || types.plain_source_loader == NULL || types.extension_loader == NULL
-        || types.source_loader == NULL || types.sourceless_loader == NULL || types.finder == NULL
-        || encode_suffixes() < 0 || pye_shortcut_install(types.importer, types.module_spec) < 0)
+        || types.exec == NULL || types.known == NULL || types.plain_source_loader == NULL
+        || types.extension_loader == NULL || types.source_loader == NULL || types.sourceless_loader == NULL
+        || types.finder == NULL || encode_suffixes() < 0 || pye_shortcut_install(types.importer, types.module_spec) < 0)
         return -1;
     long magic = PyImport_GetMagicNumber();
     for (size_t i = 0; i < sizeof types.magic; i++)

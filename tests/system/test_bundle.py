@@ -290,7 +290,7 @@ def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
 
 def test_the_same_code_gives_the_same_bytes():
     """Whoever else has one of its strings: marshal looks at that, up to Python 3.10."""
-    code = ("import sys\nfrom pyentry.bundler.archive import marshalled\n"
+    code = ("import sys\nfrom pyentry.bundler.codes import marshalled\n"
             "def made(name): return marshalled(compile(f'import {name}', 'module.py', 'exec'))\n"
             "name = '_'.join(['of', 'nobody'])\n"
             "alone, held = made(name), sys.intern(name)\n"

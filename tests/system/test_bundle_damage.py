@@ -19,14 +19,14 @@ from harness import clean_env, run, write_tree
 WORKERS = 2
 FLIPS = int(os.environ.get("PYENTRY_TEST_FLIPS", "0"))
 STRIDE = 1 if FLIPS else 3
-APP = "import dep\nprint('right', dep.value, open(__file__[:-7] + 'data.txt').read())\n"
+APP = "import dep\nprint('right', dep.value, open(__file__.partition('.py')[0][:-3] + 'data.txt').read())\n"
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+@pytest.fixture(scope="module", params=[(), ("--no-source",)], ids=["source", "no source"])
+def bundle(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("damage")
     write_tree(folder / "in", {"app.py": APP, "dep.py": "value = 7\n", "data.txt": "data"})
-    build(folder / "app", "-m", "app", "--no-source", folder / "in")
+    build(folder / "app", "-m", "app", *request.param, folder / "in")
     return folder / "app"
 
 

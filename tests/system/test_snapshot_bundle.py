@@ -129,9 +129,9 @@ def reason(app, *words, **changes):
     return found[1].decode()
 
 
-def place_of_image(app):
+def place_of(name, app):
     with zipfile.ZipFile(app) as archive:
-        return archive.getinfo(".pyentry/snapshot").header_offset + 30 + len(".pyentry/snapshot")
+        return archive.getinfo(name).header_offset + 30 + len(name)
 
 
 def test_modules_that_go_in_and_why_not(built):
@@ -226,7 +226,7 @@ def test_addresses_that_are_taken(place, tmp_path):
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "occupy.so", tmp_path / "occupy.c"], check=True)
     env = {"LD_PRELOAD": str(tmp_path / "occupy.so"), "OCCUPY": str(tmp_path / "taken")}
     build(tmp_path / "app", "--snapshot", "--args", "-c x", "-m", "main", place, env=clean_env(**env))
-    data, image = (tmp_path / "app").read_bytes(), place_of_image(tmp_path / "app")
+    data, image = (tmp_path / "app").read_bytes(), place_of(".pyentry/snapshot", tmp_path / "app")
     at = image + offsets()["arena_start"]
     first = image + sum({"s": 0, "I": 4, "Q": 8}.get(code[-1]) or int(code[:-1]) for _, code in FIELDS)
     arena = int.from_bytes(data[at:at + 8], "little")
@@ -250,11 +250,11 @@ def test_damage(app, place, tmp_path):
         copy.chmod(0o755)
         return run(["unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$1"; exec "$1"', copy, app])
 
-    image = place_of_image(app)
+    image = place_of(".pyentry/snapshot", app)
     assert image % 4096 == 0
     done = damaged(image + 100)
     assert done.returncode == 0 and b"is damaged: the checksum of its header" in done.stderr
-    done = damaged(data.index(b"data", data.index(b"data.txt")) + 9)
+    done = damaged(place_of("data.txt", app))
     assert done.returncode != 0 and b"data.txt is not what it was" in done.stderr
 
 

@@ -3,16 +3,15 @@
 import binascii
 import contextlib
 import importlib.util
-import marshal
 import os
 import tempfile
 import time
-import types
 import warnings
 import zipfile
 
 from _pyentry import bundle_mark
 
+from pyentry.bundler import codes
 from pyentry.bundler.collect import OWN, File
 from pyentry.bundler.errors import Refused
 from pyentry.bundler.libraries import is_library
@@ -36,44 +35,19 @@ def source_time():
     return min(max(seconds, EARLIEST), 4354819198)  # 2107-12-31, where zip's time ends
 
 
-def strings(value):
-    """Every string in a code object."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (tuple, frozenset)):
-        for part in value:
-            yield from strings(part)
-    elif isinstance(value, types.CodeType):
-        yield from strings((value.co_name, value.co_filename, value.co_names, value.co_varnames, value.co_freevars,
-                            value.co_cellvars, value.co_consts))
-
-
-def marshalled(code):
-    """The same bytes for the same code.
-
-    marshal marks what somebody else has a reference to, and up to Python 3.10 that is chance for a string: one of the
-    interpreter's caches may have it. So somebody has each of them here.
-    """
-    held = list(strings(code))
-    data = marshal.dumps(code)
-    del held
-    return data
-
-
 def pyc(code, source):
     return (importlib.util.MAGIC_NUMBER + UNCHECKED_HASH.to_bytes(4, "little") + importlib.util.source_hash(source)
-            + marshalled(code))
+            + codes.marshalled(code))
 
 
 def compiled(name, source, optimize):
-    """The bytes of the .pyc, or the reason why there are none. The path of the source is put in at the import."""
+    """The code, or None where it does not compile. The path of the source is put in at the import."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            code = compile(source, name, "exec", dont_inherit=True, optimize=optimize)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return None, f"{type(error).__name__}: {error}"
-    return pyc(code, source), None
+            return compile(source, name, "exec", dont_inherit=True, optimize=optimize)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def recompiled(data):
@@ -92,16 +66,18 @@ class Counts:
 
 def contents(collection, options, counts, progress):
     """{name: bytes} of the archive, but for the bundle's own entries."""
-    entries = {}
+    entries, modules = {}, {}
     for number, (name, file) in enumerate(sorted(collection.files.items()), 1):
         progress(number, len(collection.files))
         data = file.read()
         if name.endswith(".py"):
-            code, why = compiled(name, data, options.optimize)
+            code = compiled(name, data, options.optimize)
             if code is None:
                 collection.leave_out(name, "does not compile, is in as source only")
+            elif options.no_source:
+                entries[name + "c"] = pyc(code, data)
             else:
-                entries[name + "c"] = code
+                modules[name] = code
             if code is None or not options.no_source:
                 entries[name] = data
             counts.modules += 1
@@ -115,7 +91,7 @@ def contents(collection, options, counts, progress):
         else:
             entries[name] = data
             counts.data += not is_library(name)
-    return entries
+    return {**entries, **codes.entries(modules)}
 
 
 def order(name):

@@ -29,9 +29,13 @@ def main_code(options, collection, places, entries):
     module = options.main if options.main and ":" not in options.main else "__main__"
     for name in (f"{module}.__main__", module):
         file = collection.module_file(name, places) or ""
-        data = entries.get(file + "c" if file.endswith(".py") else file)
-        if data is not None and file.endswith((".py", ".pyc")):
-            return name, marshal.loads(data[archive.PYC_HEADER:])
+        code = None
+        if file.endswith(".py"):
+            code = archive.compiled(file, collection.files[file].read(), options.optimize)
+        elif file.endswith(".pyc") and file in entries:
+            code = marshal.loads(entries[file][archive.PYC_HEADER:])
+        if code is not None:
+            return name, code
     spec = importlib.util.find_spec(module)
     code = spec and spec.loader.get_code(module)
     if code is None:
