@@ -170,7 +170,7 @@ static bool finds_library(const struct pye_bundle *bundle, char *wanted, size_t 
     const char *tail = wanted + length;
     for (int parts = 0; parts < 2 && tail > wanted;)
         parts += *--tail == '/';
-    for (size_t above = bundle->root_length; above > 0; above--) {
+    for (size_t above = bundle->root_length; above > 1; above--) { /* not in the root, as Python does not */
         if (bundle->root[above - 1] == '/' && has_os(bundle->root, above - 1, tail))
             return true;
     }
