@@ -147,7 +147,7 @@ SCENARIOS = [
     Scenario("django", "django", DJANGO + ("--noreload", "{port}"), AT_DJANGO, 1, one_request_when_it_listens),
     Scenario("django-reloader", "django", DJANGO + ("{port}",), AT_DJANGO, 1, one_request_when_it_listens),
     Scenario("flask", "flask", FLASK + ("run", "-p", "0"), RUNNING),
-    Scenario("flask-reloader", "flask", FLASK + ("--debug", "run", "-p", "0"), r"Debugger PIN"),
+    Scenario("flask-reloader", "flask", FLASK + ("run", "--reload", "--debugger", "-p", "0"), r"Debugger PIN"),
     Scenario("numpy", "numpy", ("-m", "numpy_app"), r"listening on (http://127\.0\.0\.1:\d+)"),
 ]
 LISTENING = r"(?:Listening at:|[Rr]unning on) (http://127\.0\.0\.1:\d+)"

@@ -101,7 +101,7 @@ def test_libm_is_missing():
     """What needs no libm runs; what does says so, and ends."""
     found = re.search(r"libc\.so\.6 => (/\S*/)libc\.so\.6", LINKED)[1] + "libm.so.6"
     hidden = ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$1" && shift && exec "$@"', "sh", found]
-    assert run([*hidden, PYENTRY, "-c", "print('told')"], env=clean_env()).stdout == b"told\n"
-    done = run([*hidden, PYENTRY, "-c", "print(2.0 ** 0.5)"])
+    assert run([*hidden, PYENTRY, "-S", "-c", "print('told')"], env=clean_env()).stdout == b"told\n"
+    done = run([*hidden, PYENTRY, "-S", "-c", "print(2.0 ** 0.5)"])
     assert (done.returncode, done.stdout, done.stderr) == (
         1, b"", b"pyentry: libm.so.6 cannot be loaded, and Python needs its pow: put it where libc.so.6 is\n")

@@ -9,7 +9,7 @@ import pytest
 from harness import PYENTRY, first_child
 from serving import Service, clean_environment
 from snapshots import needed, take
-from test_frameworks import APPLYING, APPS, general, get, gunicorn, play
+from test_frameworks import APPLYING, APPS, AVAILABLE, general, get, gunicorn, play
 
 pytestmark = needed
 
@@ -54,6 +54,7 @@ if PLAYED:
         assert sorted(map(general, fresh.last_words)) == sorted(map(general, plain.last_words))
 
 
+    @pytest.mark.skipif("gunicorn" not in AVAILABLE, reason="no gunicorn")
     def test_gunicorn_as_pid_1(snapshot_of, pid_one, tmp_path):
         """Two workers, a reload by SIGHUP, an answer before and after, and a stop that ends with 0."""
         shutil.copytree(APPS, tmp_path / "apps")
