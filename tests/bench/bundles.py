@@ -13,9 +13,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import zipapp
 from pathlib import Path
+
+from spans import spans
 
 PYENTRY = os.environ.get("PYENTRY", "")
 PYTHON = os.environ.get("PYTHON", "")
@@ -31,22 +32,6 @@ APPS = {
                ("django", "asgiref", "sqlparse", "pytz"), 0.75),
 }
 CALLS_REACH, ALLOWANCE = 1 / 3, 1.1
-
-
-def spans(command, environment):
-    """Seconds from starting a program to its line, which is its last act, and to its end."""
-    reader, writer = os.pipe()
-    began = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, writer, 1)])
-    os.close(writer)
-    os.read(reader, 1)
-    line = time.perf_counter() - began
-    status = os.waitpid(pid, 0)[1]
-    end = time.perf_counter() - began
-    os.close(reader)
-    if status:
-        sys.exit(f"bench: {' '.join(command)} failed")
-    return line, end
 
 
 def calls(command, environment):

@@ -3,9 +3,9 @@
 
     PYENTRY=... PYTHON=... tests/bench/snapshots.py
 
-The time is from the start of the process to its end, which the first statement brings about by os._exit. The first HTTP
-answer is one of flask's, from a server on loopback in the same process; its snapshot has answered one before. What
-many answers cost after that is the CPU's time of flask alone, the least of the rounds.
+The time is from the start of the process to the first statement's byte, which the C program writes, too; to the answer
+likewise. The first HTTP answer is one of flask's, from a server on loopback in the same process; its snapshot has
+answered one before. What many answers cost after that is the CPU's time of flask alone, the least of the rounds.
 """
 
 import os
@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+
+from spans import spans
 
 START_REACH, EMPTY_REACH, ANSWER_REACH, MEMORY_REACH, STEADY_REACH = 1 / 40, 4, 1 / 15, 0.35, 1.02
 PROCESSES = 10
@@ -30,8 +31,9 @@ APPS = {"flask": "flask", "fastapi + uvicorn": "fastapi,uvicorn", "django": "dja
         "numpy": "numpy"}
 
 ANSWER = """
-import os, threading, time, urllib.request
+import logging, os, threading, time, urllib.request
 import flask
+logging.getLogger("werkzeug").setLevel("ERROR")
 from werkzeug.serving import make_server
 app = flask.Flask("app")
 app.route("/")(lambda: "well")
@@ -57,28 +59,19 @@ def environment():
     return {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYENTRY"))}
 
 
-def wall(command, directory):
-    began = time.perf_counter()
-    done = subprocess.run(command, cwd=directory, env=environment(), stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    took = time.perf_counter() - began
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: status {done.returncode}: {done.stderr.decode()}")
-    return took
-
-
-def medians(rounds, directory, *commands):
+def medians(rounds, *commands):
     """Of each command, all in turn: whatever else the machine does meets all."""
     columns = [[] for _ in commands]
     for _ in range(rounds):
         for column, command in zip(columns, commands):
-            column.append(wall(command, directory))
+            column.append(spans(command, environment())[0])
     return [statistics.median(column) for column in columns]
 
 
 def take(directory, name, *words):
     path = os.path.join(directory, name + ".snap")
-    wall([os.environ["PYENTRY"], "--snapshot", "-o", path, *words], directory)
+    subprocess.run([os.environ["PYENTRY"], "--snapshot", "-o", path, *words], cwd=directory, env=environment(), check=True,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return [os.environ["PYENTRY"], "--restore-or-fail", f"--restore={path}"]
 
 
@@ -101,7 +94,7 @@ def pss(commands, directory):
 def empty_program(directory):
     path = os.path.join(directory, "empty")
     with open(path + ".c", "w") as file:
-        file.write("int main(void) { return 0; }\n")
+        file.write('#include <unistd.h>\nint main(void) { return write(1, ".", 1) != 1; }\n')
     subprocess.run([os.environ.get("CC", "cc"), "-O2", "-static", "-o", path, path + ".c"], check=True)
     return [path]
 
@@ -119,8 +112,8 @@ def starts(table, directory, rounds):
         with open(os.path.join(directory, "prepared.py"), "w") as file:
             file.write(PREPARED.get(name, "") + f"import {modules}\n")
         ours = take(directory, "app", "--preload", "prepared")
-        end = "import prepared, os; os._exit(0)"
-        fresh, plain, least = medians(rounds, directory, [*ours, "-c", end], [*python, "-c", end], empty)
+        first = "import prepared, os; os.write(1, b'.'); os._exit(0)"
+        fresh, plain, least = medians(rounds, [*ours, "-c", first], [*python, "-c", first], empty)
         table.line(f"snapshot: first statement, {name}", milliseconds(fresh), milliseconds(plain), fresh / plain,
                    f"<= 1/{1 / START_REACH:.0f}", fresh / plain <= START_REACH)
         table.line("    beside an empty C program", milliseconds(fresh), milliseconds(least), fresh / least,
@@ -136,8 +129,8 @@ def answers(table, directory, rounds):
     with open(os.path.join(directory, "web.py"), "w") as file:
         file.write(ANSWER)
     ours = take(directory, "web", "--preload", "web", "--warm-up", "web:answer")
-    code = ["-c", "import web, os; web.answer(); os._exit(0)"]
-    fresh, plain = medians(rounds, directory, [*ours, *code], [os.environ["PYTHON"], "-u", *code])
+    code = ["-c", "import web, os; web.answer(); os.write(1, b'.'); os._exit(0)"]
+    fresh, plain = medians(rounds, [*ours, *code], [os.environ["PYTHON"], "-u", *code])
     table.line("snapshot: first answer, flask", milliseconds(fresh), milliseconds(plain), fresh / plain,
                f"<= 1/{1 / ANSWER_REACH:.0f}", fresh / plain <= ANSWER_REACH)
 
@@ -159,9 +152,12 @@ def least(directory, *commands):
 
 def snapshots(table, rounds):
     """Adds the lines to the table of tests/bench/run."""
+    before = os.getcwd()
     with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
         starts(table, directory, rounds)
         answers(table, directory, rounds)
+        os.chdir(before)
 
 
 if __name__ == "__main__":
