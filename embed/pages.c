@@ -42,7 +42,7 @@ static int bring_segment(struct dl_phdr_info *object, size_t size, void *inside)
 
 /* The first arenas are as Python makes them. A program that needs more gets them out of larger pieces, made of huge pages
  * where the kernel has some: one fault where there were 512, and fewer misses of the translation buffer. */
-enum { HUGE_PAGE = 2 * 1024 * 1024, PIECE = 4 * HUGE_PAGE, SMALL = 2 * 1024 * 1024, SMALLEST_ARENA = 256 * 1024 };
+enum { HUGE_PAGE = 2 * 1024 * 1024, PIECE = 4 * HUGE_PAGE, SMALL = 2 * 1024 * 1024, ARENA_UNIT = 256 * 1024 };
 
 static struct {
     char *next;
@@ -74,7 +74,7 @@ static bool map_piece(void)
 static void *allocate(void *unused, size_t size)
 {
     (void)unused;
-    if (size < SMALLEST_ARENA || size > PIECE) /* a piece of a thread's stack of frames, from 3.11 on */
+    if (size % ARENA_UNIT != 0 || size > PIECE) /* a piece of a thread's stack of frames, from 3.11 on */
         return map(size);
     if (__atomic_test_and_set(&arenas.busy, __ATOMIC_ACQUIRE)) /* another interpreter, with a GIL of its own (3.12) */
         return map(size);

@@ -43,6 +43,25 @@ static bool is_named(PyFrameObject *frame, const char *name)
     return result;
 }
 
+/* The module whose code it is; NULL where that has no name. It lives as long as the frame. */
+static const char *module_of(PyFrameObject *frame)
+{
+    PyObject *globals = PyObject_GetAttrString((PyObject *)frame, "f_globals");
+    PyObject *name = globals == NULL ? NULL : PyDict_GetItemString(globals, "__name__"); /* borrowed */
+    const char *text = name == NULL || !PyUnicode_Check(name) ? NULL : PyUnicode_AsUTF8(name);
+    if (text == NULL)
+        PyErr_Clear();
+    Py_XDECREF(globals);
+    return text;
+}
+
+/* The program has ended, but for its threads. */
+static bool waits_for_threads(PyFrameObject *frame)
+{
+    const char *module = module_of(frame);
+    return module != NULL && strcmp(module, "threading") == 0 && is_named(frame, "_shutdown");
+}
+
 static enum pye_place place_by_bottom(void)
 {
     enum pye_place place = PYE_IN_PROGRAM;
@@ -51,20 +70,10 @@ static enum pye_place place_by_bottom(void)
         return place;
     if (of_import_system(bottom))
         place = pye_startup_is_over() ? PYE_BEFORE_PROGRAM : PYE_IN_PROGRAM;
-    else if (!is_named(bottom, "<module>") && !is_named(bottom, "_run_module_as_main") && !is_named(bottom, "_shutdown"))
+    else if (!is_named(bottom, "<module>") && !is_named(bottom, "_run_module_as_main") && !waits_for_threads(bottom))
         place = PYE_AFTER_PROGRAM;
     Py_DECREF(bottom);
     return place;
-}
-
-/* The module whose code it is; NULL where that has no name. It lives as long as the frame. */
-static const char *module_of(PyFrameObject *frame)
-{
-    PyObject *globals = PyObject_GetAttrString((PyObject *)frame, "f_globals");
-    PyObject *name = globals == NULL ? NULL : PyDict_GetItemString(globals, "__name__"); /* borrowed */
-    const char *text = name == NULL || !PyUnicode_Check(name) ? NULL : PyUnicode_AsUTF8(name);
-    Py_XDECREF(globals);
-    return text;
 }
 
 /* asyncio's own code, or the selector in which its loop waits. */

@@ -124,7 +124,7 @@ static PyObject *raise_terminated(enum pye_place place)
     watch_unraisable();
     if (place == PYE_BEFORE_PROGRAM)
         Py_Exit(pye_sigterm_code());
-#if PY_VERSION_HEX < 0x030A0000 /* it drops a SystemExit of an atexit function without a word */
+#if PY_VERSION_HEX < 0x030A0000 /* an atexit function's SystemExit is dropped without a word */
     if (place == PYE_AFTER_PROGRAM)
         pye_sigterm_again(false);
 #endif

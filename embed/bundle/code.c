@@ -211,7 +211,7 @@ static PyObject *read_bytestring(struct reader *reader)
 static PyObject *read_integer(struct reader *reader)
 {
     uint32_t number;
-    return read_number(reader, &number) ? PyLong_FromUnsignedLong(number) : malformed();
+    return keep(reader, read_number(reader, &number) ? PyLong_FromUnsignedLong(number) : malformed());
 }
 
 /* What is rare: marshal's own words for it. */
@@ -221,8 +221,8 @@ static PyObject *read_marshalled(struct reader *reader)
     const char *bytes = read_bytes(reader, &length);
     PyObject *object = bytes == NULL ? NULL : PyMarshal_ReadObjectFromString(bytes, length);
     if (object == NULL || !PyCode_Check(object))
-        return object;
-    PyObject *imp = PyImport_ImportModule("_imp");
+        return keep(reader, object);
+    PyObject *imp = PyImport_ImportModuleLevel("_imp", NULL, NULL, NULL, 0);
     PyObject *none = imp == NULL ? NULL : PyObject_CallMethod(imp, "_fix_co_filename", "OO", object, reader->filename);
     if (none == NULL)
         Py_CLEAR(object);
@@ -301,11 +301,11 @@ static PyObject *read_container(struct reader *reader, unsigned char kind)
     case '(':
         object = read_tuple(reader);
         break;
-    case '[': /* of strings */
+    case '[': /* that has no code in it */
         object = keep(reader, read_tuple(reader));
         break;
     case '{':
-        object = read_frozenset(reader);
+        object = keep(reader, read_frozenset(reader));
         break;
     default:
         object = read_code(reader);

@@ -153,7 +153,7 @@ static PyObject *loader_code(PyObject *self)
         return NULL;
     bool has_source = PyObject_TypeCheck(self, (PyTypeObject *)types.source_loader);
     const struct pye_entry *entry = NULL;
-    if (find_node(path, &node) != PYE_OUTSIDE)
+    if (find_node(path, &node) == PYE_FILE)
         entry = has_source ? find_code(node.name, node.length) : node.entry;
     PyObject *source = entry == NULL ? NULL : PyUnicode_Substring(path, 0, PyUnicode_GET_LENGTH(path) - !has_source);
     if (source != NULL)

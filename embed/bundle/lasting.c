@@ -4,7 +4,14 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { PIECE = 256 * 1024, ALIGNMENT = 16, GC_HEAD = 16 };
+#ifdef Py_GIL_DISABLED
+#error "objects begin otherwise there"
+#endif
+
+enum { PIECE = 256 * 1024, PAGE = 4096, ALIGNMENT = 16 };
+
+/* What the collector has before an object: zeros say that it does not know it. */
+enum { GC_HEAD = 16 };
 
 static struct {
     char *next;
@@ -16,7 +23,7 @@ static char *allocate(size_t size)
 {
     PyObjectArenaAllocator allocator;
     PyObject_GetArenaAllocator(&allocator);
-    char *piece = allocator.alloc(allocator.ctx, size);
+    char *piece = allocator.alloc(allocator.ctx, (size + PAGE - 1) & -(size_t)PAGE);
     if (piece == NULL)
         PyErr_NoMemory();
     return piece;
@@ -29,7 +36,7 @@ static char *take(size_t size)
         return NULL;
     }
     size = (size + ALIGNMENT - 1) & -(size_t)ALIGNMENT;
-    if (size > PIECE / 8)
+    if (size > PIECE)
         return allocate(size);
     if (size > memory.left) {
         char *piece = allocate(PIECE);

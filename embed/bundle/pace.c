@@ -14,7 +14,7 @@ int pye_pace_slow_down(void)
     if (pace.depth++ > 0)
         return 0;
     if (pace.gc == NULL)
-        pace.gc = PyImport_ImportModule("gc");
+        pace.gc = PyImport_ImportModuleLevel("gc", NULL, NULL, NULL, 0) /* past a hook of the program's */;
     if (pace.gc == NULL)
         return -1;
     pace.before = PyObject_CallMethod(pace.gc, "get_threshold", NULL);

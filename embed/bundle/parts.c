@@ -4,6 +4,7 @@
 
 #include <opcode.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 static bool has_only_strings(PyObject *tuple)
 {
@@ -28,6 +29,7 @@ bool pye_parts_are_right(PyObject *object, size_t place)
 /* The kinds of a variable: one that is local may be a cell, too. */
 enum { LOCAL = 0x20, CELL = 0x40, FREE = 0x80 };
 
+/* Enough for the interpreter's arithmetic with sizes, and for a frame that has room for the arguments. */
 static bool go_together(const struct pye_parts *parts)
 {
     const int *numbers = parts->numbers;
@@ -98,12 +100,29 @@ static PyObject *assemble(const struct pye_parts *parts)
     return (PyObject *)code;
 }
 
+/* Whether this process wants no columns in its code: the interpreter keeps that to itself. */
+static bool drops_columns(void)
+{
+    static int drops = -1;
+    if (drops < 0) {
+        const char *variable = Py_IgnoreEnvironmentFlag ? NULL : getenv("PYTHONNODEBUGRANGES");
+        PyObject *options = PySys_GetXOptions(); /* borrowed */
+        bool option = options != NULL && PyDict_GetItemString(options, "no_debug_ranges") != NULL;
+        drops = option || (variable != NULL && *variable != '\0');
+    }
+    return drops;
+}
+
 PyObject *pye_parts_assemble(const struct pye_parts *parts)
 {
-    if (go_together(parts))
-        return assemble(parts);
-    PyErr_SetString(PyExc_ValueError, "the parts of this code do not go together");
-    return NULL;
+    if (!go_together(parts)) {
+        PyErr_SetString(PyExc_ValueError, "the parts of this code do not go together");
+        return NULL;
+    }
+    PyObject *code = assemble(parts);
+    if (code != NULL && drops_columns())
+        Py_SETREF(code, PyObject_CallMethod(code, "replace", NULL)); /* made by the constructor, which drops them */
+    return code;
 }
 
 #else

@@ -1,5 +1,4 @@
-/* What a code object is made of, in the builder's order: NUMBERS and OBJECTS in
- * pyentry/bundler/codes.py. */
+/* What a code object is made of, in the builder's order: NUMBERS and OBJECTS in pyentry/bundler/codes.py. */
 #ifndef PYE_PARTS_H
 #define PYE_PARTS_H
 
@@ -7,8 +6,7 @@
 
 #include <stdbool.h>
 
-/* Python 3.11's code objects are laid out here; those of others are made by the
- * interpreter's constructor. */
+/* Python 3.11's code objects are laid out here; those of others are made by the interpreter's constructor. */
 #if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
 #define PYE_LAYS_OUT_CODE
 #endif

@@ -3,7 +3,7 @@
 import pytest
 
 from bundling import build
-from harness import run, write_tree
+from harness import VERSION, clean_env, run, write_tree
 
 # What compilers make of it, one way or another.
 ODD = r'''
@@ -31,6 +31,14 @@ class Outer(dict, metaclass=type):
         try: 1 / 0
         except (ZeroDivisionError, ValueError) as error: raise error from None
         finally: del self
+
+same = [123456.5, (1, 2, (3, 4.5)), 987654321, frozenset({1000, 2000})]
+def identical(größe=1):
+    """Constants that are equal are one object, and names are interned."""
+    these = [123456.5, (1, 2, (3, 4.5)), 987654321]
+    code = identical.__code__
+    names = [sys.intern("".join(list(name))) is name for name in code.co_names + code.co_varnames]
+    return *(one is other for one, other in zip(same, these)), all(names), größe
 
 def many(''' + ", ".join(f"argument{number}" for number in range(300)) + r'''):
     """Three hundred."""
@@ -70,7 +78,8 @@ print(count > 150 or count)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("code")
-    write_tree(folder / "in", {"app.py": "import odd\nprint(odd.member, odd.Outer.squares, odd.Outer.names)\n", "odd.py": ODD})
+    write_tree(folder / "in", {"app.py": "import odd\nprint(odd.member, odd.Outer.squares, odd.Outer.names)\n", "odd.py": ODD,
+                              "deep.py": "deep = " + "lambda: " * 140 + "0\n"})
     build(folder / "app", "-m", "app", "--stdlib", folder / "in")
     return folder
 
@@ -86,5 +95,37 @@ def test_all_that_python_compiles(place):
 def test_it_runs(place):
     done = run([place / "app"])
     assert done.stdout == b"[1, True, 1.0, None, 'a'] [0, 1, 4] ['squares']\n", done.stderr
+    assert run([place / "app", "-c", "import odd; print(*odd.identical())"]).stdout == b"True True True True 1\n"
+    done = run([place / "app", "-c", "import deep; print(deep.deep.__code__.co_filename)"])
+    assert done.stdout.endswith(b"/deep.py\n")
     done = run([place / "app", "-c", "import odd; odd.many(*range(300)); print(sum(odd.made.values())); odd.long()"])
     assert done.stdout == b"44850\n" and done.stderr.endswith(b"name 'name_0' is not defined\n"), done.stderr
+
+
+NESTED = """
+import gc
+for name in {names!r}.split():
+    __import__(name)
+    fill = [str(i) for i in range(300000)]
+    del fill
+    with open("/proc/self/status") as file:
+        print(*[line.split()[1] for line in file if line.startswith("VmRSS")])
+"""
+
+
+def test_large_constants_cost_their_size(tmp_path):
+    """The interpreter's memory for small objects is given back beside them as ever."""
+    names = [f"large{number}" for number in range(8)]
+    write_tree(tmp_path / "in", {f"{name}.py": f"data = b'{name[-1] * 300001}'\n" for name in names})
+    (tmp_path / "in" / "main.py").write_text("")
+    build(tmp_path / "app", "-m", "main", "--stdlib", tmp_path / "in")
+    sizes = list(map(int, run([tmp_path / "app", "-c", NESTED.format(names=" ".join(names))]).stdout.split()))
+    assert len(sizes) == 8 and sizes[-1] - sizes[1] < 6 * 3 * 300, sizes
+
+
+def test_columns_are_left_out_where_the_process_wants_none(tmp_path):
+    write_tree(tmp_path / "in", {"app.py": "def f(): return (1 + (2 / 0))\nf()\n"})
+    build(tmp_path / "app", "-m", "app", "--stdlib", tmp_path / "in")
+    for words, variables, shown in (((), {}, VERSION >= (3, 11)), (("-X", "no_debug_ranges", "-m", "app"), {}, False),
+                                    ((), {"PYTHONNODEBUGRANGES": "1"}, False)):
+        assert (b"~~^~~" in run([tmp_path / "app", *words], env=clean_env(**variables)).stderr) == shown

@@ -382,9 +382,10 @@ def test_at_the_end_of_the_program():
 
 def test_what_cleans_up_at_the_end_is_not_cut_off():
     """An atexit function that does not wait runs to its end: cut in its middle, logging.shutdown() fails, say."""
-    code = "def clean_up():\n    os.kill(os.getpid(), 15)\n    print('whole')\natexit.register(clean_up)\n"
-    done = pyentry("-c", "import atexit, os\n" + code)
-    assert (done.returncode, done.stdout, done.stderr) == (-TERM, b"whole\n", b"")
+    for name in ("clean_up", "_shutdown"):  # threading's has this name
+        code = f"def {name}():\n    os.kill(os.getpid(), 15)\n    print('whole')\natexit.register({name})\n"
+        done = pyentry("-c", "import atexit, os\n" + code)
+        assert (done.returncode, done.stdout, done.stderr) == (-TERM, b"whole\n", b""), name
 
 
 def test_at_the_end_of_a_program_that_has_failed():

@@ -46,7 +46,7 @@ def compiled(name, source, optimize):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return compile(source, name, "exec", dont_inherit=True, optimize=optimize)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
 
 

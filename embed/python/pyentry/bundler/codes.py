@@ -1,7 +1,8 @@
 """Code objects as the importer reads them (embed/bundle/code.c).
 
-It is what marshal says, in an order that is read quickly, with one table for the words that several modules have. What the
-interpreter's constructor cannot make again is marshalled: a comprehension in the body of a class of Python 3.12, for one.
+It is what marshal says, in an order that is read quickly, with one table for the words that several modules have. What is
+rare is marshalled; so would be code that the interpreter's constructor makes otherwise than its compiler, of which none
+is known.
 """
 
 import importlib.util
@@ -22,6 +23,7 @@ NUMBERS = ("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals
 OBJECTS = ("co_linetable" if sys.version_info >= (3, 10) else "co_lnotab", *["co_exceptiontable"] * LATER,
            *["kinds"] * LAID_OUT, "co_name", *["co_qualname"] * LATER, "co_consts", "co_names",
            *(["variables"] if LAID_OUT else ["co_varnames", "co_freevars", "co_cellvars"]))
+STRINGS = OBJECTS[OBJECTS.index("co_name"):]  # and what has some in it
 LOCAL, CELL, FREE = 0x20, 0x40, 0x80
 SINGLE = {None: b"N", True: b"T", False: b"F"}
 MOST_SMALL = 2**31
@@ -45,13 +47,17 @@ def encoded(text):
     return text.encode("utf-8", "surrogatepass")
 
 
+def cells_of(code):
+    """Those that are no arguments."""
+    return tuple(cell for cell in code.co_cellvars if cell not in code.co_varnames)
+
+
 def part(code, name):
-    cells = tuple(cell for cell in code.co_cellvars if cell not in code.co_varnames)
     if name == "variables":
-        return code.co_varnames + cells + code.co_freevars
+        return code.co_varnames + cells_of(code) + code.co_freevars
     if name == "kinds":
         own = [LOCAL | CELL * (variable in code.co_cellvars) for variable in code.co_varnames]
-        return bytes([*own, *[CELL] * len(cells), *[FREE] * len(code.co_freevars)])
+        return bytes([*own, *[CELL] * len(cells_of(code)), *[FREE] * len(code.co_freevars)])
     return getattr(code, name)
 
 
@@ -64,8 +70,16 @@ def strings(value):
             yield from strings(one)
     elif isinstance(value, types.CodeType):
         yield value.co_filename
-        for name in OBJECTS:
+        for name in STRINGS:
             yield from strings(part(value, name))
+
+
+def every_string(value):
+    """Or none of what is nested too deep for this; marshal goes deeper."""
+    try:
+        return list(strings(value))
+    except RecursionError:
+        return []
 
 
 def marshalled(value):
@@ -74,15 +88,26 @@ def marshalled(value):
     marshal marks what somebody else has a reference to, and up to Python 3.10 that is chance for a string: one of the
     interpreter's caches may have it. So somebody has each of them here.
     """
-    held = list(strings(value))
+    held = every_string(value)
     data = marshal.dumps(value)
     del held
     return data
 
 
 def is_name(text):
-    """Whether the interpreter would intern it."""
-    return re.fullmatch(r"\w+", text, re.ASCII) is not None
+    """Whether the interpreter would intern it: names of all kinds, and constants that look like one."""
+    return re.fullmatch(r"\.?\w+", text) is not None
+
+
+def has_code(value):
+    return any(type(one) is types.CodeType or type(one) is tuple and has_code(one) for one in value)
+
+
+def ordered(values):
+    """The order of strings in a set is chance, and other sets may have some; marshal sorts from Python 3.11 on."""
+    if LATER or any(type(one) not in (int, float) for one in values):
+        return sorted(values, key=lambda one: marshal.dumps(one, 0))
+    return list(values)
 
 
 def can_be_made(code):
@@ -94,13 +119,13 @@ class Writer:
 
     def __init__(self, words):
         self.words = words  # {text: its number}
-        self.kept = {}  # {value: its number}: what the reader keeps, as it may be meant again
+        self.kept = {}  # {what it is: its number}: the reader keeps it, as it may be meant again
 
-    def keep(self, value, make):
-        if value in self.kept:
-            return b"k" + number(self.kept[value])
-        data = make(value)
-        self.kept[value] = len(self.kept)
+    def keep(self, key, make):
+        if key in self.kept:
+            return b"k" + number(self.kept[key])
+        data = make()
+        self.kept[key] = len(self.kept)
         return data
 
     def items(self, kind, values):
@@ -112,30 +137,34 @@ class Writer:
         return (b"c" + b"".join(number(getattr(code, name)) for name in NUMBERS) + sized(b"", code.co_code)
                 + b"".join(self.write(part(code, name)) for name in OBJECTS))
 
-    def tuple(self, value):
-        if value and all(type(one) is str for one in value):
-            return self.keep(value, lambda value: self.items(b"[", value))
-        return self.items(b"(", value)
+    def string(self, text):
+        if text in self.words:
+            return b"w" + number(self.words[text])
+        return self.keep(text, lambda: sized(b"n" if is_name(text) else b"s", encoded(text)))
+
+    def constant(self, value):
+        """What is equal in a module is one object, as the compiler has it."""
+        key = type(value), marshal.dumps(value, 0)
+        if type(value) is tuple:
+            return self.keep(key, lambda: self.items(b"[", value))
+        if type(value) is frozenset:
+            return self.keep(key, lambda: self.items(b"{", ordered(value)))
+        if type(value) is int and 0 <= value < MOST_SMALL:
+            return self.keep(key, lambda: b"i" + number(value))
+        return self.keep(key, lambda: sized(b"m", marshalled(value)))
 
     def write(self, value):
-        kind = type(value)
-        if value is None or kind is bool:
+        if value is None or type(value) is bool:
             return SINGLE[value]
-        if kind is str and value in self.words:
-            return b"w" + number(self.words[value])
-        if kind is str:
-            return self.keep(value, lambda value: sized(b"n" if is_name(value) else b"s", encoded(value)))
-        if kind is bytes:
-            return self.keep(value, lambda value: sized(b"b", value))
-        if kind is int and 0 <= value < MOST_SMALL:
-            return b"i" + number(value)
-        if kind is tuple:
-            return self.tuple(value)
-        if kind is frozenset:  # its own order is chance
-            return self.items(b"{", sorted(value, key=lambda one: marshal.dumps(one, 0)))
-        if kind is types.CodeType:
+        if type(value) is str:
+            return self.string(value)
+        if type(value) is bytes:
+            return self.keep(value, lambda: sized(b"b", value))
+        if type(value) is types.CodeType:
             return self.code(value)
-        return sized(b"m", marshalled(value))
+        if type(value) is tuple and has_code(value):
+            return self.items(b"(", value)
+        return self.constant(value)
 
 
 def table_of(words):
@@ -146,12 +175,19 @@ def table_of(words):
     return importlib.util.MAGIC_NUMBER + numbers + b"".join(texts)
 
 
+def bytes_of(code, numbers):
+    try:
+        return Writer(numbers).write(code)
+    except RecursionError:  # nested too deep
+        return sized(b"m", marshalled(code))
+
+
 def entries(codes):
     """{name: bytes} of the archive, for {name of the source: code}: one of each, and one of their words."""
     counts = Counter()
     for code in codes.values():
-        counts.update(set(strings(code)))
+        counts.update(set(every_string(code)))
     words = sorted((word for word, count in counts.items() if count > 1), key=lambda word: (-counts[word], word))
     numbers = {word: place for place, word in enumerate(words)}
-    made = {f"{OWN}/code/{name}": Writer(numbers).write(code) for name, code in codes.items()}
+    made = {f"{OWN}/code/{name}": bytes_of(code, numbers) for name, code in codes.items()}
     return {**made, f"{OWN}/words": table_of(words)} if codes else {}
