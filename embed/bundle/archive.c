@@ -1,5 +1,6 @@
 #include "embed/bundle/archive.h"
 
+#include "embed/bundle/little.h"
 #include "launcher/crc32.h"
 
 #include <stdlib.h>
@@ -18,16 +19,6 @@ enum { CENTRAL_EXTRA_LENGTH = 30, CENTRAL_COMMENT_LENGTH = 32, CENTRAL_HEADER = 
 enum { END_DISKS = 4, END_COUNT = 8, END_SIZE = 12, END_DIRECTORY = 16, END_COMMENT_LENGTH = 20 };
 
 enum { UTF8_NAME = 0x800 };
-
-static uint16_t get16(const unsigned char *at)
-{
-    return (uint16_t)(at[0] | at[1] << 8);
-}
-
-static uint32_t get32(const unsigned char *at)
-{
-    return get16(at) | (uint32_t)get16(at + 2) << 16;
-}
 
 /* --- names --- */
 
@@ -80,11 +71,11 @@ static const char *read_end(struct pye_archive *archive)
     if (archive->size > PYE_ARCHIVE_BYTES || archive->base > PYE_ARCHIVE_BYTES - archive->size)
         return "it is larger than 4 GiB";
     const unsigned char *end = archive->bytes + archive->size - END_BYTES;
-    if (get32(end) != END_SIGNATURE || get16(end + END_COMMENT_LENGTH) != 0)
+    if (pye_get32(end) != END_SIGNATURE || pye_get16(end + END_COMMENT_LENGTH) != 0)
         return "it does not end in a zip file's end record";
-    archive->count = get16(end + END_COUNT);
-    size_t directory = get32(end + END_DIRECTORY), size = get32(end + END_SIZE);
-    if (get32(end + END_DISKS) != 0 || get16(end + END_COUNT + 2) != archive->count || directory < archive->base
+    archive->count = pye_get16(end + END_COUNT);
+    size_t directory = pye_get32(end + END_DIRECTORY), size = pye_get32(end + END_SIZE);
+    if (pye_get32(end + END_DISKS) != 0 || pye_get16(end + END_COUNT + 2) != archive->count || directory < archive->base
         || directory - archive->base > archive->size - END_BYTES
         || archive->size - END_BYTES - (directory - archive->base) != size)
         return "its end record does not fit it";
@@ -96,25 +87,25 @@ static const char *read_end(struct pye_archive *archive)
 static const char *read_record(const struct pye_archive *archive, struct pye_entry *entry, const unsigned char *at,
                                size_t room)
 {
-    if (room < CENTRAL_BYTES || get32(at) != CENTRAL_SIGNATURE)
+    if (room < CENTRAL_BYTES || pye_get32(at) != CENTRAL_SIGNATURE)
         return "its directory is not one of a zip file";
     *entry = (struct pye_entry){
         .name = (const char *)at + CENTRAL_BYTES,
-        .name_length = get16(at + CENTRAL_NAME_LENGTH),
-        .crc = get32(at + CENTRAL_CRC),
-        .size = get32(at + CENTRAL_SIZE),
-        .header = get32(at + CENTRAL_HEADER) - (uint32_t)archive->base,
+        .name_length = pye_get16(at + CENTRAL_NAME_LENGTH),
+        .crc = pye_get32(at + CENTRAL_CRC),
+        .size = pye_get32(at + CENTRAL_SIZE),
+        .header = pye_get32(at + CENTRAL_HEADER) - (uint32_t)archive->base,
     };
-    if ((get16(at + CENTRAL_FLAGS) & ~UTF8_NAME) != 0 || get16(at + CENTRAL_METHOD) != 0
-        || get32(at + CENTRAL_SIZE - 4) != entry->size)
+    if ((pye_get16(at + CENTRAL_FLAGS) & ~UTF8_NAME) != 0 || pye_get16(at + CENTRAL_METHOD) != 0
+        || pye_get32(at + CENTRAL_SIZE - 4) != entry->size)
         return "it holds a file that is not simply stored";
-    if (get16(at + CENTRAL_EXTRA_LENGTH) != 0 || get32(at + CENTRAL_COMMENT_LENGTH) != 0)
+    if (pye_get16(at + CENTRAL_EXTRA_LENGTH) != 0 || pye_get32(at + CENTRAL_COMMENT_LENGTH) != 0)
         return "it holds a file with extra fields";
     if (entry->name_length > room - CENTRAL_BYTES)
         return "its directory is cut short";
     if (entry->name_length > PYE_ARCHIVE_NAME_BYTES || !is_plain(entry->name, entry->name_length))
         return "it holds a file with a bad name";
-    if (get32(at + CENTRAL_HEADER) < archive->base || entry->header > archive->directory
+    if (pye_get32(at + CENTRAL_HEADER) < archive->base || entry->header > archive->directory
         || archive->directory - entry->header < (size_t)LOCAL_BYTES + entry->name_length
         || archive->directory - entry->header - LOCAL_BYTES - entry->name_length < entry->size)
         return "it holds a file that lies outside of it";
@@ -208,10 +199,10 @@ const struct pye_entry *pye_archive_find(const struct pye_archive *archive, cons
 /* The local header says the same as the directory, or one of them is damaged. */
 static bool agrees(const unsigned char *local, const struct pye_entry *entry)
 {
-    return get32(local) == LOCAL_SIGNATURE && (get32(local + LOCAL_FLAGS) & ~(uint32_t)UTF8_NAME) == 0
-           && get32(local + LOCAL_CRC) == entry->crc && get32(local + LOCAL_CRC + 4) == entry->size
-           && get32(local + LOCAL_CRC + 8) == entry->size && get16(local + LOCAL_NAME_LENGTH) == entry->name_length
-           && get16(local + LOCAL_EXTRA_LENGTH) == 0
+    return pye_get32(local) == LOCAL_SIGNATURE && (pye_get32(local + LOCAL_FLAGS) & ~(uint32_t)UTF8_NAME) == 0
+           && pye_get32(local + LOCAL_CRC) == entry->crc && pye_get32(local + LOCAL_CRC + 4) == entry->size
+           && pye_get32(local + LOCAL_CRC + 8) == entry->size
+           && pye_get16(local + LOCAL_NAME_LENGTH) == entry->name_length && pye_get16(local + LOCAL_EXTRA_LENGTH) == 0
            && memcmp(local + LOCAL_BYTES, entry->name, entry->name_length) == 0;
 }
 

@@ -3,6 +3,7 @@
 #include "embed/bundle/code.h"
 
 #include "embed/bundle/lasting.h"
+#include "embed/bundle/little.h"
 #include "embed/bundle/parts.h"
 
 #include <marshal.h>
@@ -10,8 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Containers in containers: more than the compiler makes, less than the stack
- * has. */
+/* Containers in containers: more than the compiler makes, less than the stack has. */
 enum { DEPTH = 1000 };
 
 static struct {
@@ -38,15 +38,15 @@ static void *malformed(void)
     return NULL;
 }
 
-/* --- numbers and bytes --- */
-
-static uint32_t get32(const unsigned char *at)
+static PyObject *new_reference(PyObject *object)
 {
-    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    Py_INCREF(object);
+    return object;
 }
 
-/* Seven bits in each byte, the lowest first; the highest bit says that more
- * follow. */
+/* --- numbers and bytes --- */
+
+/* Seven bits in each byte, the lowest first; the highest bit says that more follow. */
 static bool read_number(struct reader *reader, uint32_t *number)
 {
     uint32_t value = 0;
@@ -92,8 +92,7 @@ static bool is_ascii(const char *bytes, size_t length)
     return (all & 0x8080808080808080) == 0;
 }
 
-/* The decoder is not asked about what is ASCII, which nearly all is: it takes
- * twice the time. */
+/* The decoder is not asked about what is ASCII, which nearly all is: it takes twice the time. */
 static PyObject *make_string(const char *bytes, uint32_t length)
 {
     if (length == 0 || !is_ascii(bytes, length))
@@ -115,11 +114,11 @@ static const unsigned char *offset_of(uint32_t number)
 int pye_code_set_words(const void *data, size_t size)
 {
     const unsigned char *bytes = data;
-    if (size < OFFSETS || get32(bytes) != (uint32_t)PyImport_GetMagicNumber()) {
+    if (size < OFFSETS || pye_get32(bytes) != (uint32_t)PyImport_GetMagicNumber()) {
         PyErr_SetString(PyExc_ImportError, "the bundle's code was compiled by another Python than this one");
         return -1;
     }
-    uint32_t count = get32(bytes + 4);
+    uint32_t count = pye_get32(bytes + 4);
     if (count >= (size - OFFSETS) / sizeof count) {
         malformed();
         return -1;
@@ -142,7 +141,7 @@ int pye_code_set_words(const void *data, size_t size)
 static PyObject *make_word(uint32_t number)
 {
     const unsigned char *text = offset_of(words.count + 1);
-    uint32_t begin = get32(offset_of(number)), end = get32(offset_of(number + 1));
+    uint32_t begin = pye_get32(offset_of(number)), end = pye_get32(offset_of(number + 1));
     if (begin > end || end > (size_t)(words.bytes + words.size - text))
         return malformed();
     PyObject *word = make_string((const char *)text + begin, end - begin);
@@ -187,8 +186,7 @@ static PyObject *read_kept(struct reader *reader)
     uint32_t number;
     if (!read_number(reader, &number) || number >= reader->kept_count)
         return malformed();
-    Py_INCREF(reader->kept[number]);
-    return reader->kept[number];
+    return new_reference(reader->kept[number]);
 }
 
 static PyObject *read_string(struct reader *reader, bool is_name)
@@ -214,6 +212,20 @@ static PyObject *read_integer(struct reader *reader)
     return keep(reader, read_number(reader, &number) ? PyLong_FromUnsignedLong(number) : malformed());
 }
 
+PyObject *pye_code_put_filename(PyObject *code, PyObject *filename)
+{
+    static PyObject *fix;
+    PyObject *imp = fix != NULL ? NULL : PyImport_ImportModuleLevel("_imp", NULL, NULL, NULL, 0);
+    if (imp != NULL)
+        fix = PyObject_GetAttrString(imp, "_fix_co_filename");
+    Py_XDECREF(imp);
+    PyObject *none = fix == NULL ? NULL : PyObject_CallFunctionObjArgs(fix, code, filename, NULL);
+    if (none == NULL)
+        Py_CLEAR(code);
+    Py_XDECREF(none);
+    return code;
+}
+
 /* What is rare: marshal's own words for it. */
 static PyObject *read_marshalled(struct reader *reader)
 {
@@ -222,13 +234,7 @@ static PyObject *read_marshalled(struct reader *reader)
     PyObject *object = bytes == NULL ? NULL : PyMarshal_ReadObjectFromString(bytes, length);
     if (object == NULL || !PyCode_Check(object))
         return keep(reader, object);
-    PyObject *imp = PyImport_ImportModuleLevel("_imp", NULL, NULL, NULL, 0);
-    PyObject *none = imp == NULL ? NULL : PyObject_CallMethod(imp, "_fix_co_filename", "OO", object, reader->filename);
-    if (none == NULL)
-        Py_CLEAR(object);
-    Py_XDECREF(none);
-    Py_XDECREF(imp);
-    return object;
+    return pye_code_put_filename(object, reader->filename);
 }
 
 /* --- containers --- */
@@ -312,12 +318,6 @@ static PyObject *read_container(struct reader *reader, unsigned char kind)
         break;
     }
     reader->depth--;
-    return object;
-}
-
-static PyObject *new_reference(PyObject *object)
-{
-    Py_INCREF(object);
     return object;
 }
 

@@ -15,6 +15,10 @@
  * bytes are no code. The caller answers for their checksum. */
 PyObject *pye_code_read(const void *data, size_t size, PyObject *filename);
 
+/* For code that marshal has read: takes the reference and gives it back, with this file name in it and in all that it
+ * contains; NULL with an exception. */
+PyObject *pye_code_put_filename(PyObject *code, PyObject *filename);
+
 /* The words for all that is read from now on: Python's magic number, how many they are, where each begins and the last
  * ends, their text. They stay the caller's. 0, or -1 with an exception. */
 int pye_code_set_words(const void *data, size_t size);

@@ -19,7 +19,7 @@
 enum { PYC_HEADER_BYTES = 16, PYC_FLAGS = 4, UNCHECKED_HASH = 1 };
 
 static struct {
-    PyObject *module_spec, *call_with_frames_removed, *fix_co_filename, *exec; /* of importlib and builtins */
+    PyObject *module_spec, *call_with_frames_removed, *exec;                  /* of importlib and builtins */
     PyObject *suffixes;                                                       /* of extension modules, as bytes */
     PyObject *source_loader, *sourceless_loader, *finder;                     /* ours: types */
     PyObject *plain_source_loader, *extension_loader;                         /* importlib's: types */
@@ -127,11 +127,7 @@ static PyObject *read_pyc(const struct pye_entry *entry, PyObject *source)
     }
     PyObject *code =
         PyMarshal_ReadObjectFromString(data + PYC_HEADER_BYTES, (Py_ssize_t)entry->size - PYC_HEADER_BYTES);
-    PyObject *none = code == NULL ? NULL : PyObject_CallFunctionObjArgs(types.fix_co_filename, code, source, NULL);
-    if (none == NULL)
-        Py_CLEAR(code);
-    Py_XDECREF(none);
-    return code;
+    return code == NULL ? NULL : pye_code_put_filename(code, source);
 }
 
 static const struct pye_entry *find_code(const char *name, size_t length)
@@ -432,7 +428,6 @@ static int prepare(void)
         return -1;
     types.module_spec = attribute_of("_frozen_importlib", "ModuleSpec");
     types.call_with_frames_removed = attribute_of("_frozen_importlib", "_call_with_frames_removed");
-    types.fix_co_filename = attribute_of("_imp", "_fix_co_filename");
     types.exec = attribute_of("builtins", "exec");
     types.known = PyDict_New();
     types.plain_source_loader = PyObject_GetAttrString(importlib, "SourceFileLoader");
@@ -442,10 +437,10 @@ static int prepare(void)
         subtype(importlib, "SourcelessFileLoader", "_pyentry.SourcelessBundleLoader", loader_methods);
     types.finder = subtype(importlib, "FileFinder", "_pyentry.BundleFinder", finder_methods);
     Py_DECREF(importlib);
-    if (types.module_spec == NULL || types.call_with_frames_removed == NULL || types.fix_co_filename == NULL
-        || types.exec == NULL || types.known == NULL || types.plain_source_loader == NULL
-        || types.extension_loader == NULL || types.source_loader == NULL || types.sourceless_loader == NULL
-        || types.finder == NULL || encode_suffixes() < 0 || pye_shortcut_install(types.importer, types.module_spec) < 0)
+    if (types.module_spec == NULL || types.call_with_frames_removed == NULL || types.exec == NULL
+        || types.known == NULL || types.plain_source_loader == NULL || types.extension_loader == NULL
+        || types.source_loader == NULL || types.sourceless_loader == NULL || types.finder == NULL
+        || encode_suffixes() < 0 || pye_shortcut_install(types.importer, types.module_spec) < 0)
         return -1;
     long magic = PyImport_GetMagicNumber();
     for (size_t i = 0; i < sizeof types.magic; i++)

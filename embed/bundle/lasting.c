@@ -8,7 +8,7 @@
 #error "objects begin otherwise there"
 #endif
 
-enum { PIECE = 256 * 1024, PAGE = 4096, ALIGNMENT = 16 };
+enum { PIECE = 256 * 1024, ALIGNMENT = 16 };
 
 /* What the collector has before an object: zeros say that it does not know it. */
 enum { GC_HEAD = 16 };
@@ -23,7 +23,7 @@ static char *allocate(size_t size)
 {
     PyObjectArenaAllocator allocator;
     PyObject_GetArenaAllocator(&allocator);
-    char *piece = allocator.alloc(allocator.ctx, (size + PAGE - 1) & -(size_t)PAGE);
+    char *piece = allocator.alloc(allocator.ctx, size);
     if (piece == NULL)
         PyErr_NoMemory();
     return piece;
@@ -50,8 +50,7 @@ static char *take(size_t size)
     return memory.next - size;
 }
 
-/* The beginning of an object, as the sample has it, with room for size bytes
- * more; before it, nothing for the collector. */
+/* An object that begins as the sample does, with room for size bytes more; before it, nothing for the collector. */
 static PyObject *begin(PyObject *sample, size_t before, size_t beginning, size_t size)
 {
     char *place = sample == NULL ? NULL : take(before + beginning + size);

@@ -62,14 +62,8 @@ static int first_traceable(const PyCodeObject *code)
     return place;
 }
 
-static PyObject *share(PyObject *object)
-{
-    Py_INCREF(object);
-    return object;
-}
-
-/* As the interpreter's constructor does with parts that are right; to make sure
- * of that, it takes eight times as long. */
+/* As the interpreter's constructor does, in an eighth of the time: that looks through all names and constants for
+ * strings to intern, too, which the reader has done. */
 static PyObject *assemble(const struct pye_parts *parts)
 {
     static PyCodeObject *sample;
@@ -86,15 +80,15 @@ static PyObject *assemble(const struct pye_parts *parts)
     code->co_stacksize = parts->numbers[PYE_STACK];
     code->co_flags = parts->numbers[PYE_FLAGS];
     code->co_firstlineno = parts->numbers[PYE_FIRST_LINE];
-    code->co_linetable = share(parts->objects[PYE_LINES]);
-    code->co_exceptiontable = share(parts->objects[PYE_EXCEPTIONS]);
-    code->co_localspluskinds = share(parts->objects[PYE_KINDS]);
-    code->co_name = share(parts->objects[PYE_NAME]);
-    code->co_qualname = share(parts->objects[PYE_QUALIFIED_NAME]);
-    code->co_consts = share(parts->objects[PYE_CONSTANTS]);
-    code->co_names = share(parts->objects[PYE_NAMES]);
-    code->co_localsplusnames = share(parts->objects[PYE_VARIABLES]);
-    code->co_filename = share(parts->filename);
+    code->co_linetable = Py_NewRef(parts->objects[PYE_LINES]);
+    code->co_exceptiontable = Py_NewRef(parts->objects[PYE_EXCEPTIONS]);
+    code->co_localspluskinds = Py_NewRef(parts->objects[PYE_KINDS]);
+    code->co_name = Py_NewRef(parts->objects[PYE_NAME]);
+    code->co_qualname = Py_NewRef(parts->objects[PYE_QUALIFIED_NAME]);
+    code->co_consts = Py_NewRef(parts->objects[PYE_CONSTANTS]);
+    code->co_names = Py_NewRef(parts->objects[PYE_NAMES]);
+    code->co_localsplusnames = Py_NewRef(parts->objects[PYE_VARIABLES]);
+    code->co_filename = Py_NewRef(parts->filename);
     count_variables(code, code->co_localspluskinds);
     code->_co_firsttraceable = first_traceable(code);
     return (PyObject *)code;
