@@ -68,6 +68,9 @@ bool pye_bundle_begin(int *argc, char ***argv, const char *at);
 /* This executable is a bundle. */
 bool pye_is_bundle(void);
 
+/* The same, as far as the file's own mark goes. Can be asked before there is a C library. */
+bool pye_mark_is_set(void);
+
 /* Where in the executable the snapshot is that this command line can start from, which is the app's. False: there is none. */
 bool pye_bundle_snapshot(uint64_t *base, uint64_t *bytes);
 
@@ -101,6 +104,8 @@ struct pye_taking {
     uint64_t base; /* where in the file the image begins */
     const char *words; /* for the image, as they are */
     size_t words_bytes;
+    const struct pye_clock *clocks; /* where the loader keeps the kernel's functions: this process has none */
+    size_t clocks_count;
 };
 
 /* Runs Python up to the point of the snapshot, where another process is left behind that writes it: that one's status says
@@ -117,12 +122,13 @@ struct pye_start {
     int watcher;      /* a descriptor; -1: nobody watches, and the program runs */
     sigset_t signals; /* those that were blocked; all are now */
     uint64_t code_start, code_end; /* a pyentry that is not needed any more; 0: none */
-    struct pye_clock clock[PYE_CLOCKS];
-    size_t clocks;
+    uint64_t vdso; /* the kernel's own functions; 0: there are none */
+    const struct pye_image *unconfirmed; /* what nobody has asked yet whether it fits: launcher/quick.h; NULL */
+    const char *name; /* then: of the file */
 };
 
 /* Where the process goes on, on the snapshot's stack and with its C library. */
-void pye_resume(const struct pye_start *start) __attribute__((noreturn));
+void pye_resume(struct pye_start *start) __attribute__((noreturn));
 
 /* "3.11.2" */
 const char *pye_python_version(void);

@@ -32,6 +32,7 @@ static PyMethodDef methods[] = {
     {"bundle_mark", bundle_mark, METH_VARARGS, NULL},
     {"find_spec", (PyCFunction)(void (*)(void))pye_startup_find_spec, METH_FASTCALL, NULL},
     {"limits", pye_cpus_limits, METH_NOARGS, NULL},
+    {"note_twister", pye_snapshot_note_twister, METH_VARARGS, NULL},
     {"renew_libraries", pye_snapshot_renew_libraries, METH_O, NULL},
     {"take", pye_snapshot_take, METH_O, NULL},
     {NULL, NULL, 0, NULL},
@@ -63,7 +64,8 @@ PyObject *pye_module_create(void)
     PyObject *module = PyModule_Create(&definition);
     PyObject *terminated = pye_terminated_type();
     if (module == NULL || terminated == NULL || PyModule_AddObject(module, "Terminated", terminated) < 0
-        || PyModule_AddStringConstant(module, "version", PACKAGE_VERSION) < 0 || add_bundle(module) < 0) {
+        || PyModule_AddStringConstant(module, "version", PACKAGE_VERSION) < 0
+        || PyModule_AddStringConstant(module, "loader", PYE_LOADER) < 0 || add_bundle(module) < 0) {
         Py_XDECREF(module);
         Py_XDECREF(terminated);
         return NULL;

@@ -10,6 +10,7 @@
 #include "launcher/machine.h"
 #include "launcher/maps.h"
 #include "launcher/remap.h"
+#include "launcher/segments.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -130,31 +131,12 @@ static void add_step(struct program *program, const struct pye_step *step)
     program->count++;
 }
 
-static int protection_of(const ElfW(Phdr) *segment)
-{
-    return (segment->p_flags & PF_R ? PROT_READ : 0) | (segment->p_flags & PF_W ? PROT_WRITE : 0)
-           | (segment->p_flags & PF_X ? PROT_EXEC : 0);
-}
-
-/* The steps that map one segment as a loader does: the file's pages, zeros to the end of the page, zero pages. */
 static void add_segment(struct program *program, const ElfW(Phdr) *segment, uint64_t base, int fd)
 {
-    uint64_t start = base + segment->p_vaddr, file_end = start + segment->p_filesz, end = start + segment->p_memsz;
-    struct pye_step step = {.kind = PYE_STEP_MAP, .protection = protection_of(segment), .fd = fd,
-                            .flags = MAP_PRIVATE | MAP_FIXED, .start = PYE_PAGE_DOWN(start),
-                            .bytes = PYE_PAGE_UP(file_end) - PYE_PAGE_DOWN(start),
-                            .offset = PYE_PAGE_DOWN(segment->p_offset)};
-    add_step(program, &step);
-    if (end <= file_end)
-        return;
-    if (PYE_PAGE_UP(file_end) > file_end)
-        add_step(program, &(struct pye_step){.kind = PYE_STEP_WIPE, .start = file_end,
-                                             .bytes = PYE_PAGE_UP(file_end) - file_end});
-    if (PYE_PAGE_UP(end) > PYE_PAGE_UP(file_end))
-        add_step(program, &(struct pye_step){.kind = PYE_STEP_MAP, .protection = protection_of(segment), .fd = -1,
-                                             .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                                             .start = PYE_PAGE_UP(file_end),
-                                             .bytes = PYE_PAGE_UP(end) - PYE_PAGE_UP(file_end)});
+    struct pye_step steps[PYE_SEGMENT_STEPS];
+    size_t count = pye_segment_plan(steps, segment, base, fd);
+    for (size_t i = 0; i < count; i++)
+        add_step(program, &steps[i]);
 }
 
 static const char *loader_path(void)
@@ -175,12 +157,10 @@ static bool load_segments(const ElfW(Ehdr) *header, int fd, uint64_t base)
     if (bytes > sizeof segments || pread(fd, segments, bytes, (off_t)header->e_phoff) != (ssize_t)bytes)
         return false;
     for (size_t i = 0; i < header->e_phnum; i++) {
-        struct program loaded = {.count = 0};
-        if (segments[i].p_type != PT_LOAD)
-            continue;
-        add_segment(&loaded, &segments[i], base, fd);
-        for (size_t step = 0; step < loaded.count; step++) {
-            errno = pye_step(&loaded.steps[step]);
+        struct pye_step steps[PYE_SEGMENT_STEPS];
+        size_t count = segments[i].p_type == PT_LOAD ? pye_segment_plan(steps, &segments[i], base, fd) : 0;
+        for (size_t step = 0; step < count; step++) {
+            errno = pye_step(&steps[step]);
             if (errno != 0)
                 return false;
         }
@@ -263,9 +243,19 @@ static void push_strings(char **top, char **list, uint64_t *words)
     words[i] = 0;
 }
 
+/* Headers that launcher/first.c has put together lie in memory that is about to be the file's. 0: they do not. */
+static uint64_t push_headers(char **top)
+{
+    uint64_t start, end, headers = getauxval(AT_PHDR);
+    pye_machine_program(&start, &end);
+    if (headers < start || headers >= end)
+        return 0;
+    return (uint64_t)push(top, at(headers), getauxval(AT_PHNUM) * sizeof(ElfW(Phdr)));
+}
+
 /* The kernel's own vector, with what is ours in it. The number of entries; 0 where it cannot be read. */
 static size_t make_auxiliary(ElfW(auxv_t) *out, const struct program *program, uint64_t name, uint64_t random,
-                             uint64_t arena)
+                             uint64_t arena, uint64_t headers)
 {
     ElfW(auxv_t) in[AUXILIARY] = {{.a_type = AT_NULL}};
     size_t count = 0;
@@ -285,8 +275,13 @@ static size_t make_auxiliary(ElfW(auxv_t) *out, const struct program *program, u
             entry.a_un.a_val = program->loader_base;
             break;
         case AT_PHDR:
+            entry.a_un.a_val = headers == 0 ? getauxval(AT_PHDR) + moved : headers;
+            break;
+        case AT_PHNUM:
+            entry.a_un.a_val = getauxval(AT_PHNUM);
+            break;
         case AT_ENTRY:
-            entry.a_un.a_val += moved;
+            entry.a_un.a_val = getauxval(AT_ENTRY) + moved;
             break;
         case AT_EXECFN:
             entry.a_un.a_val = name;
@@ -326,7 +321,7 @@ static uint64_t make_stack(const struct pye_arena *arena, const struct program *
     copy.words = push(&top, arena->words, arena->words_bytes);
     top = at((uint64_t)top & ~(uint64_t)15);
     uint64_t note = (uint64_t)push(&top, &copy, sizeof copy), seed = (uint64_t)push(&top, random, sizeof random);
-    size_t pairs = make_auxiliary(auxiliary, program, words[1], seed, note);
+    size_t pairs = make_auxiliary(auxiliary, program, words[1], seed, note, push_headers(&top));
     size_t list = (arguments + variables + 3) * sizeof *words, vector = pairs * sizeof *auxiliary;
     top = at(((uint64_t)top - list - vector) & ~(uint64_t)15);
     memcpy(top, words, list);

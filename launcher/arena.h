@@ -9,6 +9,8 @@
 #ifndef PYE_ARENA_H
 #define PYE_ARENA_H
 
+#include "launcher/machine.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,8 @@ struct pye_arena {
     const char *at;                  /* where the bundle will lie that it is for; "": it is for none */
     const char *words;               /* what goes into the image as they are */
     size_t words_bytes;
+    struct pye_clock clocks[PYE_CLOCKS]; /* of the process before, which has a vdso */
+    size_t clocks_count;
 };
 
 const struct pye_arena *pye_arena_here(void);

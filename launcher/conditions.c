@@ -271,10 +271,13 @@ static bool machine_holds(const struct pye_image *image, char *reason)
 
 bool pye_conditions_hold(const struct pye_image *image, char **argv, char reason[PYE_REASON_BYTES])
 {
+    return machine_holds(image, reason) && pye_conditions_words_hold(image, argv, reason);
+}
+
+bool pye_conditions_words_hold(const struct pye_image *image, char **argv, char reason[PYE_REASON_BYTES])
+{
     const char *at = NULL;
     struct pye_word word;
-    if (!machine_holds(image, reason))
-        return false;
     while (pye_image_next_word(image, &at, &word)) {
         if (!word_holds(image, &word, argv, reason))
             return false;

@@ -17,6 +17,9 @@ bool pye_conditions_append(char *out, size_t room, size_t *length, const struct 
  * differs. */
 bool pye_conditions_hold(const struct pye_image *image, char **argv, char reason[PYE_REASON_BYTES]);
 
+/* The first half of that. */
+bool pye_conditions_words_hold(const struct pye_image *image, char **argv, char reason[PYE_REASON_BYTES]);
+
 /* python's options in argv as one text in one form: "-O -X dev". -u is left out, since pyentry's output is never kept
  * back. False where they are too long. *target: whether a program follows, rather than nothing. */
 bool pye_python_options(char **argv, char text[PYE_OPTIONS_BYTES], bool *target);

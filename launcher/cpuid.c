@@ -1,62 +1,34 @@
 #include "launcher/cpuid.h"
 
-#include <stdlib.h> /* which C library it is */
-
 #if defined(__x86_64__)
 
 #include <cpuid.h>
-#include <stdbool.h>
-#include <string.h>
 
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+#define FIRST_EXTENDED 0x80000001U
 
-#include <sys/platform/x86.h>
-
-static const struct {
-    uint32_t leaf, subleaf;
-    unsigned index;
-} noted[] = {
-    {0x1, 0, CPUID_INDEX_1},          {0x7, 0, CPUID_INDEX_7},
-    {0x7, 1, CPUID_INDEX_7_ECX_1},    {0xd, 1, CPUID_INDEX_D_ECX_1},
-    {0x80000001, 0, CPUID_INDEX_80000001},
-};
-
-/* False where the C library does not keep this leaf. */
-static bool recall(uint32_t leaf, uint32_t subleaf, uint32_t words[PYE_CPUID_WORDS])
+/* Each of these processors has the first of the extended ones, and nobody here asks for another. */
+static int has_leaf(uint32_t leaf)
 {
-    for (size_t i = 0; i < sizeof noted / sizeof *noted; i++) {
-        if (noted[i].leaf != leaf || noted[i].subleaf != subleaf)
-            continue;
-        const struct cpuid_feature *feature = __x86_get_cpuid_feature_leaf(noted[i].index);
-        memcpy(words, feature->cpuid_array, sizeof feature->cpuid_array);
-        return true;
-    }
-    return false;
+    static uint32_t last;
+    uint32_t ignored;
+    if (leaf == FIRST_EXTENDED)
+        return 1;
+    if (last == 0)
+        __cpuid(0, last, ignored, ignored, ignored);
+    return leaf <= last;
 }
-
-#else
-
-static bool recall(uint32_t leaf, uint32_t subleaf, uint32_t words[PYE_CPUID_WORDS])
-{
-    (void)leaf;
-    (void)subleaf;
-    (void)words;
-    return false;
-}
-
-#endif
 
 void pye_cpuid_asked(uint32_t leaf, uint32_t subleaf, uint32_t words[PYE_CPUID_WORDS])
 {
-    memset(words, 0, PYE_CPUID_WORDS * sizeof *words);
-    if (leaf <= (uint32_t)__get_cpuid_max(leaf & 0x80000000, NULL))
+    static uint32_t first[PYE_CPUID_WORDS]; /* which is asked for again and again */
+    if (leaf == 1 && first[PYE_EDX] == 0)
+        __cpuid(1, first[PYE_EAX], first[PYE_EBX], first[PYE_ECX], first[PYE_EDX]);
+    if (leaf != 1 && has_leaf(leaf)) {
         __cpuid_count(leaf, subleaf, words[PYE_EAX], words[PYE_EBX], words[PYE_ECX], words[PYE_EDX]);
-}
-
-void pye_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t words[PYE_CPUID_WORDS])
-{
-    if (!recall(leaf, subleaf, words))
-        pye_cpuid_asked(leaf, subleaf, words);
+        return;
+    }
+    for (int i = 0; i < PYE_CPUID_WORDS; i++)
+        words[i] = leaf == 1 ? first[i] : 0;
 }
 
 #endif

@@ -1,9 +1,9 @@
 #include "launcher/crc32.h"
 
+#include "launcher/bare.h"
 #include "launcher/cpuid.h"
 
 #include <stdbool.h>
-#include <string.h>
 #if defined __x86_64__
 #include <immintrin.h>
 #endif
@@ -92,7 +92,7 @@ static bool can_fold(void)
     /* Not __builtin_cpu_supports: that asks the processor eight things before main, in every process. */
     enum { PCLMUL = 1 << 1 };
     uint32_t words[PYE_CPUID_WORDS];
-    pye_cpuid(0x1, 0, words);
+    pye_cpuid_asked(0x1, 0, words);
     return words[PYE_ECX] & PCLMUL;
 }
 

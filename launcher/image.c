@@ -1,11 +1,9 @@
 #include "launcher/image.h"
 
+#include "launcher/bare.h"
 #include "launcher/crc32.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 enum { ALL_PROTECTIONS = PROT_READ | PROT_WRITE | PROT_EXEC };
 
@@ -43,9 +41,18 @@ static bool is_range(uint64_t start, uint64_t end)
     return start < end && is_page(start) && is_page(end);
 }
 
+static bool has_magic(const struct pye_image_header *header)
+{
+    static const char magic[] = PYE_IMAGE_MAGIC;
+    size_t same = 0;
+    while (same < sizeof header->magic && header->magic[same] == (uint8_t)magic[same])
+        same++;
+    return same == sizeof header->magic;
+}
+
 const char *pye_image_check_header(const struct pye_image_header *header, uint64_t file_bytes)
 {
-    if (memcmp(header->magic, PYE_IMAGE_MAGIC, sizeof header->magic) != 0)
+    if (!has_magic(header))
         return "it is no snapshot";
     if (header->version != PYE_IMAGE_VERSION || header->header_bytes != sizeof *header)
         return "it is of another version of pyentry";
@@ -181,44 +188,4 @@ const char *pye_image_check_tables(struct pye_image *image, const void *tables)
     if (!check_words(image->words, header->words_bytes))
         return "it is damaged: its table of words makes no sense";
     return NULL;
-}
-
-/* --- the file --- */
-
-static const char *read_tables(struct pye_image *image, int file)
-{
-    size_t bytes = pye_image_tables_bytes(&image->header);
-    void *tables = malloc(bytes);
-    const char *wrong = "its tables cannot be read";
-    if (tables != NULL
-        && pread(file, tables, bytes, (off_t)(image->base + sizeof image->header)) == (ssize_t)bytes)
-        wrong = pye_image_check_tables(image, tables);
-    if (wrong != NULL)
-        free(tables);
-    return wrong;
-}
-
-const char *pye_image_read(struct pye_image *image, int file, uint64_t base, uint64_t bytes)
-{
-    struct pye_image_header *header = &image->header;
-    if (pread(file, header, sizeof *header, (off_t)base) != (ssize_t)sizeof *header)
-        return "it is no snapshot";
-    image->base = base;
-    const char *wrong = pye_image_check_header(header, bytes);
-    return wrong != NULL ? wrong : read_tables(image, file);
-}
-
-/* --- words --- */
-
-bool pye_image_next_word(const struct pye_image *image, const char **at, struct pye_word *word)
-{
-    const char *text = *at == NULL ? image->words : *at;
-    if (text == image->words + image->header.words_bytes)
-        return false;
-    word->kind = text[0];
-    word->name = text + 2;
-    word->value = word->name + strlen(word->name) + 1;
-    word->place = word->value + strlen(word->value) + 1;
-    *at = word->place + strlen(word->place) + 1;
-    return true;
 }

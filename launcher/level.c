@@ -76,7 +76,7 @@ bool pye_level_enforce(enum pye_level level)
         return false;
     pye_machine_find(&machine, &what); /* which the caller has done before: there is one */
     limited = machine;
-    pye_machine_limit(&limited, level);
+    pye_processor_limit(limited.cpu, level);
     int length = snprintf(hwcaps, sizeof hwcaps, "%s%sglibc.cpu.hwcaps=%s", tunables == NULL ? "" : tunables,
                           tunables == NULL ? "" : ":", glibc[level]);
     snprintf(openssl, sizeof openssl, "~0x%" PRIx64 ":~0x%" PRIx64,

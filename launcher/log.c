@@ -16,6 +16,7 @@ enum { CONTEXT_BYTES = 512, NOTE_BYTES = 64, WAIT_MS = 100, MOST_WAITS = 10 };
 
 static struct {
     bool json;
+    bool holds, held; /* lines are not written now; there was one */
     size_t context_length;
     char context[CONTEXT_BYTES]; /* serviceContext as JSON, made here since getenv is not async-signal-safe */
 } state;
@@ -125,12 +126,23 @@ static void write_whole(const char *line, size_t length)
 static void write_line(enum pye_severity severity, char *line, size_t length)
 {
     char json[PYE_LOG_LINE_BYTES];
+    state.held = state.holds;
+    if (state.holds)
+        return;
     if (state.json) {
         struct pye_log_entry entry = {.severity = severity, .text = line, .length = length};
         length = pye_log_make(json, sizeof json, &entry);
         line = json;
     }
     write_whole(line, length);
+}
+
+bool pye_log_hold(bool hold)
+{
+    bool held = state.held;
+    state.holds = hold;
+    state.held = false;
+    return held;
 }
 
 static void log_arguments(enum pye_severity severity, const char *format, va_list args)

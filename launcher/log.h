@@ -33,6 +33,9 @@ void pye_log_configure(enum pye_log_format format);
 /* Async-signal-safe. */
 bool pye_log_is_json(void);
 
+/* While it holds no line is written. Returns whether one would have been since the last call. */
+bool pye_log_hold(bool hold);
+
 /* Makes the JSON line of an entry, newline included, in at most room bytes: where the text is too long, its middle is
  * left out. Returns the length. room is at least PYE_LOG_LINE_BYTES. Async-signal-safe. */
 size_t pye_log_make(char *out, size_t room, const struct pye_log_entry *entry);

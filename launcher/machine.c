@@ -1,14 +1,22 @@
 #include "launcher/machine.h"
 
 #include "launcher/cpuid.h"
+#include "launcher/notes.h"
+#include "launcher/vdso.h"
 
 #if PYE_SNAPSHOTS
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
+
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#endif
 
 /* --- build ids --- */
 
@@ -33,27 +41,6 @@ static int part_of(const char *path)
     return PYE_PARTS;
 }
 
-/* Numbers in a note are followed by the name and the description, each padded to four bytes. */
-static bool find_build_id(const char *notes, size_t bytes, uint8_t *id)
-{
-    while (bytes > sizeof(ElfW(Nhdr))) {
-        const ElfW(Nhdr) *note = (const void *)notes;
-        size_t name = ((size_t)note->n_namesz + 3) & ~(size_t)3, text = ((size_t)note->n_descsz + 3) & ~(size_t)3;
-        size_t whole = sizeof *note + name + text;
-        if (whole > bytes)
-            return false;
-        const char *description = notes + sizeof *note + name;
-        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == sizeof "GNU"
-            && memcmp(notes + sizeof *note, "GNU", sizeof "GNU") == 0 && note->n_descsz <= PYE_BUILD_ID_BYTES) {
-            memcpy(id, description, note->n_descsz);
-            return true;
-        }
-        notes += whole;
-        bytes -= whole;
-    }
-    return false;
-}
-
 static const void *at(uint64_t address)
 {
     return (const void *)address; /* NOLINT(performance-no-int-to-ptr): the kernel's and the loader's numbers */
@@ -67,61 +54,10 @@ static int look_at(struct dl_phdr_info *object, size_t size, void *data)
     for (int i = 0; part != PYE_PARTS && i < object->dlpi_phnum && !search->found[part]; i++) {
         const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
         if (segment->p_type == PT_NOTE)
-            search->found[part] = find_build_id(at(object->dlpi_addr + segment->p_vaddr), segment->p_memsz,
+            search->found[part] = pye_build_id_find(at(object->dlpi_addr + segment->p_vaddr), segment->p_memsz,
                                                 search->machine->build_id[part]);
     }
     return 0;
-}
-
-/* --- the processor --- */
-
-/* Of each register the bits that programs look at: what only kernels and hypervisors use may differ; and those of them that
- * processors of a level have. RDRAND, AES and PCLMULQDQ are not in the definition of v3, but in all processors of it. */
-static const struct {
-    uint32_t leaf, subleaf;
-    int word;
-    uint32_t bits, v3, v2;
-} features[] = {
-    [PYE_CPU_1_ECX] = {0x1, 0, PYE_ECX, 0x7ed83203, 0x7ed83203, 0x00982201},
-    [PYE_CPU_1_EDX] = {0x1, 0, PYE_EDX, 0x07888111, 0x07888111, 0x07888111},
-    [PYE_CPU_7_EBX] = {0x7, 0, PYE_EBX, 0xfdaf0b39, 0x00000128, 0},
-    [PYE_CPU_7_ECX] = {0x7, 0, PYE_ECX, 0x1a405f62, 0, 0},
-    {0x7, 0, PYE_EDX, 0x03c0413c, 0, 0},
-    {0x7, 1, PYE_EAX, 0x00600ff7, 0, 0},
-    {0xd, 1, PYE_EAX, 0x00000007, 0, 0},
-    {0x80000001, 0, PYE_ECX, 0x00210961, 0x00000021, 0x00000001},
-    {0x80000001, 0, PYE_EDX, 0xe8000800, 0x28000800, 0x28000800},
-};
-
-enum { FEATURES = sizeof features / sizeof *features, OSXSAVE = 1 << 27, UP_TO_AVX = 7 /* in XCR0 */ };
-
-_Static_assert(FEATURES + 1 <= PYE_CPU_WORDS, "the last is for the registers that the kernel saves");
-
-static uint32_t saved_registers(void)
-{
-    uint32_t low, high;
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return low;
-}
-
-static void find_cpu(uint32_t cpu[PYE_CPU_WORDS])
-{
-    uint32_t words[PYE_CPUID_WORDS];
-    for (size_t i = 0; i < FEATURES; i++) {
-        pye_cpuid(features[i].leaf, features[i].subleaf, words);
-        cpu[i] = words[features[i].word] & features[i].bits;
-    }
-    if (cpu[0] & OSXSAVE)
-        cpu[FEATURES] = saved_registers();
-}
-
-void pye_machine_limit(struct pye_machine *machine, enum pye_level level)
-{
-    if (level == PYE_LEVEL_NATIVE)
-        return;
-    for (size_t i = 0; i < FEATURES; i++)
-        machine->cpu[i] &= level == PYE_LEVEL_V3 ? features[i].v3 : features[i].v2;
-    machine->cpu[FEATURES] &= level == PYE_LEVEL_V3 ? UP_TO_AVX : 0;
 }
 
 bool pye_machine_find(struct pye_machine *machine, const char **what)
@@ -136,7 +72,51 @@ bool pye_machine_find(struct pye_machine *machine, const char **what)
             return false;
         }
     }
-    find_cpu(machine->cpu);
+    pye_processor_find(machine->cpu, pye_cpuid);
+    return true;
+}
+
+/* The build id in the file, whose first page has the notes. */
+static bool read_build_id(const char *path, uint8_t id[PYE_BUILD_ID_BYTES])
+{
+    char page[PYE_IMAGE_PAGE];
+    const ElfW(Ehdr) *header = (const void *)page;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : pread(fd, page, sizeof page, 0);
+    if (fd >= 0)
+        close(fd);
+    if (got != sizeof page || header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff > sizeof page
+        || header->e_phnum > (sizeof page - header->e_phoff) / sizeof(ElfW(Phdr)))
+        return false;
+    const ElfW(Phdr) *segment = (const void *)(page + header->e_phoff);
+    for (size_t i = 0; i < header->e_phnum; i++, segment++) {
+        if (segment->p_type == PT_NOTE && segment->p_offset < sizeof page
+            && segment->p_filesz <= sizeof page - segment->p_offset
+            && pye_build_id_find(page + segment->p_offset, segment->p_filesz, id))
+            return true;
+    }
+    return false;
+}
+
+static int look_at_file(struct dl_phdr_info *object, size_t size, void *data)
+{
+    struct search *search = data;
+    int part = part_of(object->dlpi_name);
+    (void)size;
+    if (part == PYE_PART_LOADER || part == PYE_PART_LIBC)
+        search->found[part] = read_build_id(object->dlpi_name, search->machine->build_id[part]);
+    return 0;
+}
+
+bool pye_machine_on_disk(const struct pye_machine *machine)
+{
+    struct pye_machine now = {.page_bytes = 0};
+    struct search search = {.machine = &now};
+    dl_iterate_phdr(look_at_file, &search);
+    for (int part = PYE_PART_LOADER; part <= PYE_PART_LIBC; part++) {
+        if (!search.found[part] || memcmp(now.build_id[part], machine->build_id[part], PYE_BUILD_ID_BYTES) != 0)
+            return false;
+    }
     return true;
 }
 
@@ -153,10 +133,8 @@ const char *pye_machine_differs(const struct pye_machine *then, const struct pye
     }
     if (then->page_bytes != now->page_bytes)
         return "it was taken with memory pages of another size";
-    for (int i = 0; i < PYE_CPU_WORDS; i++) {
-        if ((then->cpu[i] & now->cpu[i]) != then->cpu[i])
-            return "it was taken on a processor with features that this one lacks: take it with --cpu=v3, or v2";
-    }
+    if (!pye_processor_has(now->cpu, then->cpu))
+        return "it was taken on a processor with features that this one lacks: take it with --cpu=v3, or v2";
     return NULL;
 }
 
@@ -208,18 +186,39 @@ void *pye_machine_loader_data(size_t *bytes)
     return data;
 }
 
+static const char *const clock_functions[] = {"__vdso_clock_gettime", "__vdso_gettimeofday", "__vdso_time",
+                                              "__vdso_clock_getres",  "__vdso_getcpu",       "__vdso_getrandom"};
+
+enum { CLOCK_FUNCTIONS = sizeof clock_functions / sizeof *clock_functions };
+
+uint64_t pye_machine_clock(uint64_t vdso, uint64_t function)
+{
+    return function < CLOCK_FUNCTIONS ? pye_vdso_find(vdso, clock_functions[function]) : 0;
+}
+
 size_t pye_machine_clocks(struct pye_clock clocks[PYE_CLOCKS])
 {
-    enum { VDSO_BYTES = 2 * PYE_IMAGE_PAGE };
     uint64_t vdso = getauxval(AT_SYSINFO_EHDR);
     size_t bytes = 0, count = 0;
     const uint64_t *words = pye_machine_loader_data(&bytes);
-    for (size_t i = 0; vdso != 0 && words != NULL && i < bytes / sizeof *words && count < PYE_CLOCKS; i++) {
-        /* The vdso's own beginning stands there, too, and is no function. */
-        if (words[i] > vdso && words[i] < vdso + VDSO_BYTES)
-            clocks[count++] = (struct pye_clock){.offset = i * sizeof *words, .value = words[i]};
+    for (uint64_t function = 0; vdso != 0 && words != NULL && function < CLOCK_FUNCTIONS; function++) {
+        uint64_t address = pye_machine_clock(vdso, function);
+        for (size_t i = 0; address != 0 && i < bytes / sizeof *words && count < PYE_CLOCKS; i++) {
+            if (words[i] == address)
+                clocks[count++] = (struct pye_clock){.offset = i * sizeof *words, .function = function};
+        }
     }
     return count;
+}
+
+void pye_leave_rseq(void)
+{
+#ifdef RSEQ_SIG
+    if (__rseq_size > 0) {
+        enum { FIRST_RSEQ_BYTES = 32, UNREGISTER = 1 };
+        syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, FIRST_RSEQ_BYTES, UNREGISTER, RSEQ_SIG);
+    }
+#endif
 }
 
 #endif

@@ -48,7 +48,4 @@ int pye_step(const struct pye_step *step);
 void pye_leap(const struct pye_step *steps, size_t count, const struct pye_landing *landing)
     __attribute__((noreturn));
 
-/* The kernel forgets the C library's restartable sequences, whose memory is about to go. */
-void pye_leave_rseq(void);
-
 #endif

@@ -10,14 +10,16 @@
 #if PYE_SNAPSHOTS
 
 #include "launcher/conditions.h"
+#include "launcher/exchange.h"
 #include "launcher/machine.h"
 #include "launcher/maps.h"
-#include "launcher/remap.h"
+#include "launcher/quick.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -26,18 +28,16 @@
 #define LEAST_ADDRESS 0x10000 /* where the kernel gives memory to nobody */
 #define NO_ROOM "there is no room for its memory (a limit on address space: ulimit -v)"
 #define TAKEN "its addresses are taken"
-#define TRIES "PYENTRY_RESTORE_TRIES"
 
 enum { MOST_TRIES = 3, HEADROOM = 32 * 1024 * 1024, STEPS_FOR_GAPS = PYE_KEPT };
 
 static struct {
     const char *name; /* NULL: none, or none that can be used */
-    int file, archive; /* archive: the bundle's, which the image is or will be in */
-    struct pye_image image;
+    struct pye_exchange exchange;
     struct pye_kept kept; /* what stays of this process */
     char reason[PYE_REASON_BYTES];
     int watcher; /* -1: nobody watches */
-} restore = {.file = -1, .archive = -1, .watcher = -1};
+} restore = {.exchange = {.file = -1, .archive = -1}, .watcher = -1};
 
 /* --- the file --- */
 
@@ -61,8 +61,8 @@ static bool is_trusted(const struct stat *file)
 
 static bool read_image(uint64_t base, uint64_t bytes)
 {
-    const struct pye_image_header *header = &restore.image.header;
-    const char *wrong = pye_image_read(&restore.image, restore.file, base, bytes);
+    const struct pye_image_header *header = &restore.exchange.image.header;
+    const char *wrong = pye_image_read(&restore.exchange.image, restore.exchange.file, base, bytes);
     if (wrong == NULL && header->program_end != 0 && header->entry != (uint64_t)pye_resume)
         wrong = "it was taken by another build of pyentry";
     return wrong == NULL || because(wrong);
@@ -73,11 +73,11 @@ static bool open_image(const char *path, uint64_t base)
     struct stat file;
     if (pye_is_bundle() && base == 0)
         return because("a bundle starts from no snapshot but its own");
-    restore.archive = base == 0 ? -1 : pye_bundle_open();
-    restore.file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (restore.file < 0)
+    restore.exchange.archive = base == 0 ? -1 : pye_bundle_open();
+    restore.exchange.file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (restore.exchange.file < 0)
         return because(errno == ELOOP ? "it is a symbolic link" : strerror(errno));
-    if (fstat(restore.file, &file) < 0)
+    if (fstat(restore.exchange.file, &file) < 0)
         return because(strerror(errno));
     return is_trusted(&file) && read_image(base, (uint64_t)file.st_size - base);
 }
@@ -85,8 +85,8 @@ static bool open_image(const char *path, uint64_t base)
 /* Who can write to the executable needs no snapshot for that. */
 static bool open_own_image(uint64_t base, uint64_t bytes)
 {
-    restore.archive = restore.file = pye_bundle_open();
-    return restore.file >= 0 ? read_image(base, bytes) : because(strerror(errno));
+    restore.exchange.archive = restore.exchange.file = pye_bundle_open();
+    return restore.exchange.file >= 0 ? read_image(base, bytes) : because(strerror(errno));
 }
 
 /* --- the addresses --- */
@@ -94,7 +94,7 @@ static bool open_own_image(uint64_t base, uint64_t bytes)
 /* Whether this process has memory where an area goes. */
 static bool is_taken(const struct pye_map *map)
 {
-    const struct pye_image *image = &restore.image;
+    const struct pye_image *image = &restore.exchange.image;
     for (uint32_t i = 0; i < image->header.areas; i++) {
         const struct pye_image_area *area = &image->areas[i];
         if (area->start >= image->header.arena_start && map->start < area->end && map->end > area->start)
@@ -107,7 +107,7 @@ static bool is_taken(const struct pye_map *map)
 static bool addresses_are_free(void)
 {
     static char text[PYE_MAPS_BYTES];
-    const struct pye_image_header *header = &restore.image.header;
+    const struct pye_image_header *header = &restore.exchange.image.header;
     char *line = text;
     struct pye_map map;
     uint64_t start, end;
@@ -148,7 +148,7 @@ static char **words_of_app(char **argv)
 /* Begins anew, with everything where the kernel puts it this time. Returns where that was done often enough. */
 static void try_again(char **argv)
 {
-    const char *tries = getenv(TRIES);
+    const char *tries = getenv(PYE_RESTORE_TRIES);
     long done = 0;
     char text[2] = "1";
     if (restore.watcher >= 0) /* these are not our own words */
@@ -159,95 +159,17 @@ static void try_again(char **argv)
         return;
     text[0] = (char)('1' + done);
     char **words = pye_is_bundle() ? words_of_app(argv) : NULL;
-    if (setenv(TRIES, text, 1) == 0)
+    if (setenv(PYE_RESTORE_TRIES, text, 1) == 0)
         execv("/proc/self/exe", words == NULL ? argv : words);
     free(words);
 }
 
 /* --- memory --- */
 
-static struct pye_step map_step(const struct pye_image_area *area, int flags)
-{
-    return (struct pye_step){.kind = PYE_STEP_MAP, .protection = (int)area->protection, .fd = -1,
-                             .flags = MAP_PRIVATE | MAP_ANONYMOUS | flags, .start = area->start,
-                             .bytes = area->end - area->start};
-}
-
-static struct pye_step run_step(const struct pye_image_area *area, const struct pye_image_run *run)
-{
-    struct pye_step step = {.kind = PYE_STEP_READ, .protection = (int)area->protection, .fd = restore.file,
-                            .flags = MAP_PRIVATE | MAP_FIXED, .start = run->start, .bytes = run->end - run->start,
-                            .offset = restore.image.base + run->offset};
-    if (area->kind == PYE_AREA_PRIVATE || area->kind == PYE_AREA_ARCHIVE)
-        step.kind = PYE_STEP_MAP;
-    if (area->kind == PYE_AREA_ARCHIVE) {
-        step.fd = restore.archive;
-        step.offset = run->offset;
-    }
-    return step;
-}
-
-static void advise(const struct pye_image_area *area)
-{
-    void *start = (void *)area->start; /* NOLINT(performance-no-int-to-ptr): the image's */
-    if (area->advice & PYE_ADVICE_WIPE_ON_FORK)
-        madvise(start, area->end - area->start, MADV_WIPEONFORK);
-    if (area->advice & PYE_ADVICE_DONT_DUMP)
-        madvise(start, area->end - area->start, MADV_DONTDUMP);
-}
-
-/* One area of the arena: 0 or an error number. */
-static int map_area(const struct pye_image_area *area, const struct pye_image_run *runs)
-{
-    struct pye_step step = map_step(area, MAP_FIXED_NOREPLACE);
-    bool whole = area->runs == 1 && runs->start == area->start && runs->end == area->end;
-    int error = 0;
-    if ((area->kind == PYE_AREA_PRIVATE || area->kind == PYE_AREA_ARCHIVE) && whole) {
-        step = run_step(area, runs);
-        step.flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
-        error = pye_step(&step);
-    } else {
-        if (area->kind == PYE_AREA_SHARED)
-            step.flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-        error = pye_step(&step);
-        for (uint32_t i = 0; error == 0 && i < area->runs; i++) {
-            step = run_step(area, &runs[i]);
-            error = pye_step(&step);
-        }
-    }
-    if (error == 0 && area->advice != 0)
-        advise(area);
-    return error;
-}
-
-static bool in_program(const struct pye_image_area *area)
-{
-    return area->start < restore.image.header.program_end;
-}
-
-/* Gives back the first areas: nothing else is in there. */
-static void forget_arena(uint32_t areas)
-{
-    for (uint32_t i = 0; i < areas; i++) {
-        const struct pye_image_area *area = &restore.image.areas[i];
-        if (!in_program(area))
-            munmap((void *)area->start, area->end - area->start); /* NOLINT(performance-no-int-to-ptr) */
-    }
-}
-
 static bool map_arena(void)
 {
-    const struct pye_image_header *header = &restore.image.header;
-    const struct pye_image_run *runs = restore.image.runs;
-    for (uint32_t i = 0; i < header->areas; runs += restore.image.areas[i++].runs) {
-        const struct pye_image_area *area = &restore.image.areas[i];
-        int error = in_program(area) ? 0 : map_area(area, runs);
-        if (error == 0)
-            continue;
-        forget_arena(error == EEXIST ? i : i + 1);
-        return because(error == ENOMEM ? NO_ROOM : error == EEXIST ? TAKEN : strerror(error));
-    }
-    return true;
+    int error = pye_exchange_arena(&restore.exchange);
+    return error == 0 || because(error == ENOMEM ? NO_ROOM : error == EEXIST ? TAKEN : strerror(error));
 }
 
 /* Under a limit there must be room to go on, too: the drops come later than they might be needed. */
@@ -258,7 +180,7 @@ static bool has_headroom(void)
         return true;
     void *room = mmap(NULL, HEADROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room == MAP_FAILED) {
-        forget_arena(restore.image.header.areas);
+        pye_exchange_forget(&restore.exchange);
         return because(NO_ROOM);
     }
     munmap(room, HEADROOM);
@@ -303,8 +225,7 @@ static char **copy_list(char *room, char **list)
 
 static struct luggage *pack(int argc, char **argv, const struct pye_options *options, size_t *bytes)
 {
-    const struct pye_image_header *header = &restore.image.header;
-    size_t steps = header->runs + header->areas + header->touched + STEPS_FOR_GAPS;
+    size_t steps = pye_exchange_most(&restore.exchange) + STEPS_FOR_GAPS;
     size_t head = sizeof(struct luggage) + steps * sizeof(struct pye_step);
     size_t variables = list_bytes(environ);
     *bytes = PYE_PAGE_UP(head + variables + list_bytes(argv));
@@ -317,38 +238,13 @@ static struct luggage *pack(int argc, char **argv, const struct pye_options *opt
     luggage->start = (struct pye_start){.argc = argc, .argv = copy_list(room + variables, argv),
                                         .environment = copy_list(room, environ),
                                         .settings = options->python, .log_format = (int)options->log_format,
-                                        .file = restore.file, .watcher = restore.watcher};
-    luggage->start.clocks = pye_machine_clocks(luggage->start.clock);
-    luggage->landing = (struct pye_landing){.thread_pointer = restore.image.header.thread_pointer,
-                                            .stack_pointer = restore.image.header.stack_pointer,
-                                            .entry = restore.image.header.entry,
+                                        .file = restore.exchange.file, .watcher = restore.watcher};
+    luggage->start.vdso = getauxval(AT_SYSINFO_EHDR);
+    luggage->landing = (struct pye_landing){.thread_pointer = restore.exchange.image.header.thread_pointer,
+                                            .stack_pointer = restore.exchange.image.header.stack_pointer,
+                                            .entry = restore.exchange.image.header.entry,
                                             .argument = (uint64_t)&luggage->start};
     return luggage;
-}
-
-/* pyentry's own memory, which this code stands on the shoulders of: last. */
-static void plan_program(struct luggage *luggage)
-{
-    const struct pye_image_run *runs = restore.image.runs;
-    for (uint32_t i = 0; i < restore.image.header.areas; runs += restore.image.areas[i++].runs) {
-        const struct pye_image_area *area = &restore.image.areas[i];
-        if (!in_program(area))
-            continue;
-        luggage->step[luggage->steps++] = map_step(area, MAP_FIXED);
-        for (uint32_t run = 0; run < area->runs; run++)
-            luggage->step[luggage->steps++] = run_step(area, &runs[run]);
-    }
-}
-
-/* What the first start wrote to. It is there by the time that it is needed; where the kernel cannot do that, or has no
- * memory left, the pages come one by one. */
-static void plan_touched(struct luggage *luggage)
-{
-    for (uint32_t i = 0; i < restore.image.header.touched; i++) {
-        const struct pye_image_range *range = &restore.image.touched[i];
-        luggage->step[luggage->steps++] = (struct pye_step){.kind = PYE_STEP_BRING, .start = range->start,
-                                                            .bytes = range->end - range->start};
-    }
 }
 
 /* The libraries and the heap that this process began with. */
@@ -371,10 +267,9 @@ static bool go(int argc, char **argv, const struct pye_options *options)
     if (luggage == NULL || !map_arena() || !has_headroom())
         return false;
     plan_drops(luggage, bytes);
-    if (restore.image.header.program_end == 0) /* it cannot drop the ground that it stands on */
+    if (restore.exchange.image.header.program_end == 0) /* it cannot drop the ground that it stands on */
         pye_machine_code(&luggage->start.code_start, &luggage->start.code_end);
-    plan_program(luggage);
-    plan_touched(luggage);
+    luggage->steps += pye_exchange_plan(&restore.exchange, luggage->step + luggage->steps);
     /* From here on a signal finds no handler: it waits, and the snapshot's takes it. */
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &luggage->start.signals);
@@ -391,20 +286,27 @@ static bool give_up(const struct pye_options *options)
     pye_log_as(fatal ? PYE_ERROR : PYE_WARNING, "%s is not used%s: %s", restore.name,
                fatal ? "" : ", Python starts without it", restore.reason);
     restore.name = NULL;
-    if (restore.file >= 0)
-        close(restore.file);
+    if (restore.exchange.file >= 0)
+        close(restore.exchange.file);
     return !fatal;
 }
 
 static bool is_usable(bool opened, char **argv, char **python)
 {
-    if (!opened || !pye_conditions_hold(&restore.image, python, restore.reason))
+    if (!opened || !pye_conditions_hold(&restore.exchange.image, python, restore.reason))
         return false;
     if (addresses_are_free())
         return true;
     if (errno == EEXIST)
         try_again(argv);
     return false;
+}
+
+void pye_restore_forget(void)
+{
+    unsetenv("PYENTRY_RESTORE");
+    unsetenv("PYENTRY_RESTORE_OR_FAIL");
+    unsetenv(PYE_RESTORE_TRIES);
 }
 
 /* base: as for pye_restore_watched. */
@@ -422,10 +324,7 @@ static bool prepare(const struct pye_options *options, char **argv, uint64_t bas
         restore.name = "this bundle's snapshot";
         usable = is_usable(open_own_image(base, bytes), argv, app);
     }
-    /* Who starts a Python from this one wants that program, not ours again. */
-    unsetenv("PYENTRY_RESTORE");
-    unsetenv("PYENTRY_RESTORE_OR_FAIL");
-    unsetenv(TRIES);
+    pye_restore_forget();
     return usable || give_up(options);
 }
 

@@ -21,4 +21,7 @@ bool pye_restore(int argc, char **argv, const struct pye_options *options);
  * process goes no further than the last. */
 bool pye_restore_watched(char **argv, const struct pye_options *options, uint64_t base, int watcher);
 
+/* Takes the variables away that name a snapshot: who starts a Python from this one wants that program, not ours again. */
+void pye_restore_forget(void);
+
 #endif

@@ -149,6 +149,7 @@ static int take(int argc, char **argv, const struct pye_options *options, const 
         .level = request->level, .arena_start = arena->start, .arena_end = arena->end,
         .stack_start = arena->stack_start, .stack_end = arena->stack_end,
         .file = arena->file, .base = base_of(request), .words = arena->words, .words_bytes = arena->words_bytes,
+        .clocks = arena->clocks, .clocks_count = arena->clocks_count,
     };
     if (fcntl(arena->file, F_SETFD, FD_CLOEXEC) < 0)
         pye_log("--snapshot: %s", strerror(errno));
@@ -183,6 +184,7 @@ static void begin(char **argv, char **python, const struct request *request, int
     arena.file = fcntl(file, F_DUPFD, FILE_NUMBER);
     if (arena.file < 0) /* a low limit on descriptors */
         arena.file = fcntl(file, F_DUPFD, LOW_NUMBERS * 2);
+    arena.clocks_count = pye_machine_clocks(arena.clocks);
     arena.words_bytes = pye_conditions_tell(words, sizeof words, python);
     if (arena.file < 0 || arena.words_bytes == 0)
         pye_log("the snapshot was not taken: the environment cannot be told");

@@ -39,6 +39,9 @@ AC_DEFUN([PYE_PYTHON], [
   AC_SUBST([PYE_PYTHON_LIBS])
   AC_SUBST([PYE_PYTHON_ARCHIVE])
   AC_SUBST([PYE_LIBPYTHON])
+  AC_SUBST([PYE_QUICK_LDFLAGS])
+  AM_CONDITIONAL([QUICK], [test -n "$PYE_QUICK_LDFLAGS"])
+  AC_DEFINE_UNQUOTED([PYE_LOADER], ["$pye_called"], [the dynamic loader that pyentry calls itself; "": the kernel does])
   AC_DEFINE_UNQUOTED([PYE_LIBPYTHON], ["$PYE_LIBPYTHON"], [how libpython is linked])
   AC_DEFINE_UNQUOTED([PYE_BUILT_FOR], ["$pye_built_for"], [the Python to embed])
   AC_DEFINE_UNQUOTED([PYE_PREFIX], ["$pye_prefix"], [its sys.prefix])
@@ -158,6 +161,7 @@ AC_DEFUN([_PYE_PYTHON_LINK], [
   PYE_LIBPYTHON=none
   PYE_PYTHON_ARCHIVE=
   pye_lean=
+  pye_called=
   pye_why=
   AS_IF([test "$with_libpython" != shared && test -f "$pye_archive"], [_PYE_PYTHON_STATIC])
   AS_IF([test "$with_libpython-$PYE_LIBPYTHON" = static-none],
@@ -194,6 +198,29 @@ AC_DEFUN([_PYE_PYTHON_LEAN], [
   pye_before=$PYE_PYTHON_LDFLAGS
   PYE_PYTHON_LDFLAGS="$PYE_PYTHON_LDFLAGS -Wl,-T,$srcdir/launcher/layout.ld"
   _PYE_PYTHON_TRY([pye_lean="$pye_lean layout"], [PYE_PYTHON_LDFLAGS=$pye_before])
+  AS_CASE(["$PYE_PYTHON_LDFLAGS"], [*-no-pie*], [_PYE_PYTHON_QUICK])
+])
+
+# A snapshot is started from before the C library has begun: the kernel is not to call the dynamic loader, which
+# launcher/first.c does. Its path is the one that the compiler would have asked for.
+AC_DEFUN([_PYE_PYTHON_QUICK], [
+  AC_CHECK_TOOL([READELF], [readelf], [false])
+  pye_save_LDFLAGS=$LDFLAGS
+  pye_request='s/.*program interpreter: \(.*\)@:>@.*/\1/p'
+  LDFLAGS="$LDFLAGS -no-pie"
+  AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <stdlib.h>
+    #if !defined __x86_64__ || defined __ILP32__ || !defined __GLIBC__
+    # error another processor, or another C library
+    #endif
+    ]])], [pye_loader=`LC_ALL=C $READELF -l conftest$EXEEXT 2>/dev/null | sed -n "$pye_request"`], [pye_loader=])
+  LDFLAGS="$LDFLAGS -Wl,--no-dynamic-linker"
+  AS_IF([test -n "$pye_loader" && test "$enable_asan" = no], [
+    AC_LINK_IFELSE([AC_LANG_PROGRAM()], [
+      AS_IF([test -z "`LC_ALL=C $READELF -l conftest$EXEEXT | sed -n "$pye_request"`"], [
+        pye_lean="$pye_lean quick"
+        PYE_QUICK_LDFLAGS='-Wl,--no-dynamic-linker -Wl,-e,pye_first'
+        pye_called=$pye_loader])])])
+  LDFLAGS=$pye_save_LDFLAGS
 ])
 
 # _PYE_PYTHON_REPLACE(WORD, BY, NAME): another way to link with a library, if it works.

@@ -1,10 +1,9 @@
 #include "embed/bundle/mark.h"
 
-#include "embed/bundle/archive.h"
+#include "embed/embed.h"
 #include "launcher/crc32.h"
 
 #include <stddef.h>
-#include <string.h>
 
 #define NAME {'p', 'y', 'e', 'n', 't', 'r', 'y', ' ', 'b', 'u', 'n', 'd', 'l', 'e', ' ', '1'}
 
@@ -15,6 +14,11 @@ static uint32_t checksum(const struct pye_mark *mark)
 {
     uint32_t crc = pye_crc32(mark, offsetof(struct pye_mark, check));
     return crc == 0 ? 1 : crc; /* 0 means that there is none */
+}
+
+bool pye_mark_is_set(void)
+{
+    return in_file.size != 0 || in_file.check != 0;
 }
 
 enum pye_mark_state pye_mark_read(struct pye_mark *mark)

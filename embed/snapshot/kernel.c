@@ -36,14 +36,18 @@ static struct {
     size_t robust_list_bytes;
     char *loader_data;
     size_t loader_bytes;
+    struct pye_clock clocks[PYE_CLOCKS];
+    size_t clocks_count;
     uint32_t sse_control;
     uint16_t fpu_control;
 } kernel;
 
 extern void *__curbrk; /* NOLINT(bugprone-reserved-identifier): the C library's idea of the heap's end */
 
-void pye_kernel_prepare(void)
+void pye_kernel_prepare(const struct pye_taking *taking)
 {
+    kernel.clocks_count = taking->clocks_count;
+    memcpy(kernel.clocks, taking->clocks, taking->clocks_count * sizeof *taking->clocks);
     kernel.loader_data = pye_machine_loader_data(&kernel.loader_bytes);
 }
 
@@ -97,11 +101,13 @@ static void renew_clocks(const struct pye_start *start)
     uintptr_t first = PYE_PAGE_DOWN((uintptr_t)kernel.loader_data);
     size_t bytes = (uintptr_t)kernel.loader_data + kernel.loader_bytes - first;
     void *pages = (void *)first; /* NOLINT(performance-no-int-to-ptr): the loader's */
-    if (kernel.loader_data == NULL || start->clocks == 0 || mprotect(pages, bytes, PROT_READ | PROT_WRITE) < 0)
+    if (kernel.loader_data == NULL || start->vdso == 0 || mprotect(pages, bytes, PROT_READ | PROT_WRITE) < 0)
         return;
-    for (size_t i = 0; i < start->clocks; i++) {
-        if (start->clock[i].offset + sizeof(uint64_t) <= kernel.loader_bytes)
-            memcpy(kernel.loader_data + start->clock[i].offset, &start->clock[i].value, sizeof(uint64_t));
+    for (size_t i = 0; i < kernel.clocks_count; i++) {
+        const struct pye_clock *clock = &kernel.clocks[i];
+        uint64_t function = pye_machine_clock(start->vdso, clock->function);
+        if (function != 0 && clock->offset + sizeof function <= kernel.loader_bytes)
+            memcpy(kernel.loader_data + clock->offset, &function, sizeof function);
     }
     mprotect(pages, bytes, PROT_READ);
 }

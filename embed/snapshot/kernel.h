@@ -6,7 +6,7 @@
 #include "embed/embed.h"
 
 /* In the process that is to use it: where the loader keeps the addresses of the kernel's clocks. */
-void pye_kernel_prepare(void);
+void pye_kernel_prepare(const struct pye_taking *taking);
 
 /* In the process that is written down. False, with a line printed, where this kernel does not tell. */
 bool pye_kernel_note(void);

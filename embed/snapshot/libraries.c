@@ -1,12 +1,18 @@
 #include "embed/snapshot/libraries.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-enum { TICKET_KEY_BYTES = 80, SET_TICKET_KEYS = 59 /* SSL_CTRL_SET_TLSEXT_TICKET_KEYS, of its interface */ };
+enum {
+    TICKET_KEY_BYTES = 80,
+    SET_TICKET_KEYS = 59,                    /* SSL_CTRL_SET_TLSEXT_TICKET_KEYS, of its interface */
+    TWISTER_BYTES = 624 * sizeof(uint32_t), /* what a Mersenne twister is filled with; its position follows */
+    TWISTERS = 64,
+};
 
 typedef void randomness(int, void *);
 typedef long control(void *, int, long, void *);
@@ -15,6 +21,12 @@ static struct {
     randomness *sqlite;
     control *ssl;
 } functions;
+
+/* numpy's, which takes long to fill them by its own functions. */
+static struct {
+    void *states[TWISTERS];
+    size_t count;
+} twisters;
 
 /* A function of a library that is loaded already; NULL where it is not. */
 static void *find(const char *library, const char *name)
@@ -45,6 +57,39 @@ static void renew_libc(void)
     srand48((long)seed);
 }
 
+/* The state that a bit generator of numpy's begins with, by the interface of numpy/random/bitgen.h. How the twister's is
+ * laid out is nobody's promise: it counts if it is as the caller was told by the object itself. */
+PyObject *pye_snapshot_note_twister(PyObject *module, PyObject *args)
+{
+    PyObject *capsule, *key;
+    int position;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OSi", &capsule, &key, &position))
+        return NULL;
+    void **generator = PyCapsule_GetPointer(capsule, "BitGenerator");
+    if (generator == NULL)
+        return NULL;
+    if (twisters.count == TWISTERS || PyBytes_GET_SIZE(key) != TWISTER_BYTES
+        || memcmp(*generator, PyBytes_AS_STRING(key), TWISTER_BYTES) != 0
+        || memcmp((char *)*generator + TWISTER_BYTES, &position, sizeof position) != 0)
+        Py_RETURN_FALSE;
+    twisters.states[twisters.count++] = *generator;
+    Py_RETURN_TRUE;
+}
+
+static int renew_twisters(void)
+{
+    for (size_t i = 0; i < twisters.count; i++) {
+        for (size_t done = 0; done < TWISTER_BYTES;) {
+            ssize_t got = getrandom((char *)twisters.states[i] + done, TWISTER_BYTES - done, 0);
+            if (got < 0 && errno != EINTR)
+                return -1;
+            done += got < 0 ? 0 : (size_t)got;
+        }
+    }
+    return 0;
+}
+
 /* What CPython's object holds first, in every version so far. */
 static void *context_of(PyObject *object)
 {
@@ -73,5 +118,7 @@ PyObject *pye_snapshot_renew_libraries(PyObject *module, PyObject *contexts)
     if (functions.sqlite != NULL)
         functions.sqlite(0, NULL); /* the next one seeds */
     renew_tickets(contexts);
+    if (renew_twisters() < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }

@@ -11,4 +11,8 @@ void pye_snapshot_find_libraries(void);
  * keys for session tickets are made new. */
 PyObject *pye_snapshot_renew_libraries(PyObject *module, PyObject *contexts);
 
+/* _pyentry.note_twister(capsule, key, position): whether renew_libraries will fill this Mersenne twister of numpy's, too,
+ * from now on. Whoever holds it keeps it alive. */
+PyObject *pye_snapshot_note_twister(PyObject *module, PyObject *args);
+
 #endif

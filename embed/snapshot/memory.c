@@ -331,7 +331,7 @@ static bool begin_header(struct writer *writer, uint64_t stack_pointer)
     errno = ENOEXEC;
     if (!pye_machine_find(&header->machine, &what))
         return fail("pyentry itself");
-    pye_machine_limit(&header->machine, taking->level);
+    pye_processor_limit(header->machine.cpu, taking->level);
     return true;
 }
 

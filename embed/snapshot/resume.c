@@ -10,6 +10,7 @@
 #include "embed/snapshot/program.h"
 #include "embed/stdio.h"
 #include "embed/teardown.h"
+#include "launcher/confirm.h"
 #include "launcher/descendants.h"
 #include "launcher/log.h"
 
@@ -89,9 +90,11 @@ static int renew(const struct pye_start *start, uint64_t ignored)
     return renew_modules(start, ignored);
 }
 
-static void go_on(const struct pye_start *start, uint64_t ignored) __attribute__((noreturn, noinline));
-static void go_on(const struct pye_start *start, uint64_t ignored)
+static void go_on(struct pye_start *start, uint64_t ignored) __attribute__((noreturn, noinline));
+static void go_on(struct pye_start *start, uint64_t ignored)
 {
+    if (start->unconfirmed != NULL)
+        pye_confirm(start);
     close(start->file);
     if (start->code_end != 0) /* NOLINTNEXTLINE(performance-no-int-to-ptr): addresses of this process */
         munmap((void *)start->code_start, start->code_end - start->code_start);
@@ -106,7 +109,7 @@ static void go_on(const struct pye_start *start, uint64_t ignored)
 }
 
 /* Never returns, so that the canary of the C frames can change. The one that is written down stays in the file. */
-__attribute__((no_stack_protector)) void pye_resume(const struct pye_start *start)
+__attribute__((no_stack_protector)) void pye_resume(struct pye_start *start)
 {
     uint64_t ignored, canary;
     /* Here ends the stack for debuggers; below are frames of the process that was written down. */

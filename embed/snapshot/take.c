@@ -39,7 +39,7 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
         PyErr_SetString(PyExc_RuntimeError, "this process does not take a snapshot");
         return NULL;
     }
-    pye_kernel_prepare();
+    pye_kernel_prepare(current);
     pye_snapshot_find_libraries();
     fflush(NULL);
     PyOS_BeforeFork();

@@ -16,7 +16,8 @@ from sources import FUNCTIONS, Tree, c_code, language, line_of  # noqa: E402
 
 # Headers of the launcher that need nothing else of it: embed/ may use them.
 LEAF_HEADERS = ("launcher/log.h", "launcher/json.h", "launcher/values.h", "launcher/descendants.h", "launcher/limits.h",
-                "launcher/conditions.h", "launcher/crc32.h", "launcher/image.h", "launcher/machine.h", "launcher/maps.h")
+                "launcher/conditions.h", "launcher/confirm.h", "launcher/crc32.h", "launcher/image.h", "launcher/machine.h",
+                "launcher/maps.h", "launcher/processor.h")
 # The only door into embed/.
 EMBED_DOOR = "embed/embed.h"
 
@@ -30,6 +31,9 @@ BANNED = "atoi atol atoll atof sscanf vsscanf strcpy stpcpy strcat sprintf vspri
 
 # Names that others fix: the C library's and Python's.
 FIXED_NAMES = ("main", "PyInit__pyentry")
+
+# What code that runs without a C library hands over to: the C library's beginning of a program, and a snapshot.
+AFTER_BARE = ("_start", "pye_resume", "_GLOBAL_OFFSET_TABLE_")
 
 FUNCTION_LINES = 100
 FILE_LINES = 600
@@ -166,6 +170,15 @@ def embed_kills_only_in_signals(house):
 
 
 @check
+def bare_code_stands_alone(house):
+    """A call of libc's would jump to nowhere; so would a canary's alarm, __stack_chk_fail."""
+    own = {symbol for _, symbol in house.symbols("libbare.a", "-g", "--defined-only")}
+    for where, symbol in house.symbols("libbare.a", "-u"):
+        if symbol not in own and symbol not in AFTER_BARE:
+            yield f"libbare.a, {where}: uses {symbol}: there is no C library yet (launcher/bare.h)"
+
+
+@check
 def no_banned_functions(house):
     yield from calls(house, BANNED, ["launcher", "embed", "tests"])
 
@@ -174,7 +187,7 @@ def no_banned_functions(house):
 
 @check
 def global_names_begin_with_pye(house):
-    for archive in ("liblauncher.a", "libembed.a", "libbundle.a"):
+    for archive in ("liblauncher.a", "libembed.a", "libbundle.a", "libbare.a"):
         for where, symbol in house.symbols(archive, "-g", "--defined-only"):
             if not symbol.startswith("pye_") and symbol not in FIXED_NAMES:
                 yield f"{archive}, {where}: {symbol}: make it static, or name it pye_..."
@@ -318,7 +331,7 @@ def verdict(function, house):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", required=True)
-    parser.add_argument("--build", default=".", help="where liblauncher.a, libembed.a and libbundle.a are")
+    parser.add_argument("--build", default=".", help="where liblauncher.a and the other libraries are")
     parser.add_argument("--pyentry", default=os.environ.get("PYENTRY"), help="default: $PYENTRY, else the one in BUILD")
     parser.add_argument("names", nargs="*", help="default: all, of " + ", ".join(name for name, _ in CHECKS))
     asked = parser.parse_args(arguments)

@@ -14,7 +14,7 @@ import rules  # noqa: E402
 import tally  # noqa: E402
 
 GOOD = {
-    "Makefile.am": "embed/bundle/mark.c launcher/log.h launcher/log.c launcher/main.c launcher/options.h launcher/values.h embed/embed.h\n"
+    "Makefile.am": "embed/bundle/tree.c launcher/bare.c launcher/log.h launcher/log.c launcher/main.c launcher/options.h launcher/values.h embed/embed.h\n"
                    "embed/signals.h embed/signals.c embed/module.c tests/unit/test_log\n",
     "configure.ac": "AC_INIT\n",
     "launcher/main.c": '#include "embed/embed.h"\n'
@@ -29,7 +29,8 @@ GOOD = {
                        'int pye_run(void)\n{\n    return raise(SIGTERM);\n}\n',
     "embed/module.c": '#include "launcher/log.h"\n'
                       'void PyInit__pyentry(void);\nvoid PyInit__pyentry(void)\n{\n    pye_log();\n}\n',
-    "embed/bundle/mark.c": "int pye_mark(void);\nint pye_mark(void)\n{\n    return 1;\n}\n",
+    "embed/bundle/tree.c": "int pye_tree(void);\nint pye_tree(void)\n{\n    return 1;\n}\n",
+    "launcher/bare.c": "int pye_bare(void);\nint pye_bare(void)\n{\n    return 1;\n}\n",
     "embed/python/pyentry/__init__.py": "import os\n\n\ndef f():\n    return os.getpid()\n",
     "tests/unit/test_log.c": "int main(void)\n{\n    return 0;\n}\n",
     "docs/pyentry.1": ".It Fl -init Ns = Ns Cm auto | never\nWhat.\n.It Fl -help\n.It Ev PYENTRY_INIT\n",
@@ -45,7 +46,8 @@ GOOD = {
 LIBRARIES = {
     "liblauncher.a": ["launcher/log.c"],
     "libembed.a": ["embed/signals.c", "embed/module.c"],
-    "libbundle.a": ["embed/bundle/mark.c"],
+    "libbundle.a": ["embed/bundle/tree.c"],
+    "libbare.a": ["launcher/bare.c"],
 }
 
 
@@ -70,9 +72,13 @@ BAD = [
      "#include <sys/syscall.h>\nlong syscall();\nlong pye_f(void)\n{\n    return syscall(SYS_clone);\n}\n"),
     ("embed-kills-only-in-signals", "embed/module.c", "int kill();\nint pye_k(void)\n{\n    return kill(1, 15);\n}\n"),
     ("embed-kills-only-in-signals", "embed/python/pyentry/__init__.py", "os.kill(1, 15)\n"),
+    ("bare-code-stands-alone", "launcher/bare.c",
+     "int pye_count(const char *);\nint pye_count(const char *text)\n{\n    return __builtin_strlen(text);\n}\n"),
+    ("bare-code-stands-alone", "launcher/bare.c",
+     "void __stack_chk_fail(void);\nint pye_fill(void);\nint pye_fill(void)\n{\n    __stack_chk_fail();\n    return 1;\n}\n"),
     ("no-banned-functions", "launcher/log.c", "int atoi();\nint pye_n(void)\n{\n    return atoi(0);\n}\n"),
     ("global-names-begin-with-pye", "launcher/log.c", "int answer;\n"),
-    ("global-names-begin-with-pye", "embed/bundle/mark.c", "int answer;\n"),
+    ("global-names-begin-with-pye", "embed/bundle/tree.c", "int answer;\n"),
     ("global-names-begin-with-pye", "embed/module.c", "void answer(void);\nvoid answer(void)\n{\n}\n"),
     ("functions-are-short", "launcher/log.c", function(101)),
     ("functions-are-short", "tests/unit/test_log.c", "int f(void)\n{\n"),

@@ -17,6 +17,9 @@ FIELDS = [("magic", "8s"), ("version", "I"), ("header_bytes", "I"), ("file_bytes
           ("build_id_libc", "20s"), ("cpu", "48s"), ("page_bytes", "I"), ("tables_checksum", "I"), ("header_checksum", "I")]
 
 
+PT_INTERP = 3
+
+
 def offsets():
     """{field: its place in the header}"""
     at, found = 0, {}
@@ -40,6 +43,19 @@ def header(path):
     with open(path, "rb") as file:
         values = struct.unpack(layout, file.read(struct.calcsize(layout)))
     return dict(zip([name for name, _ in FIELDS], values))
+
+
+# In the environment: a start goes the ordinary way, with a C library from the beginning.
+ORDINARY = {"PYENTRY_RESTORE_TRIES": "0"}
+
+
+def can_be_quick():
+    """Whether pyentry starts from snapshots before it has a C library: the kernel is not asked for the loader."""
+    with open(PYENTRY, "rb") as file:
+        head = file.read(4096)
+    first, = struct.unpack_from("<Q", head, 32)
+    size, count = struct.unpack_from("<HH", head, 54)
+    return PT_INTERP not in [struct.unpack_from("<I", head, first + n * size)[0] for n in range(count)]
 
 
 def take(path, *words, env=None, **options):

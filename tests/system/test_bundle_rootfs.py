@@ -93,7 +93,8 @@ def test_it_serves_and_stops_with_nothing_else_present(root):
 
 
 def loader():
-    return re.search(r"interpreter: ([^\]]+)", run(["readelf", "-l", PYENTRY]).stdout.decode())[1]
+    """As any program asks for it: pyentry may call it itself."""
+    return re.search(r"interpreter: ([^\]]+)", run(["readelf", "-l", os.path.realpath("/bin/sh")]).stdout.decode())[1]
 
 
 def test_every_extension_module_of_the_standard_library_loads(root):

@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from harness import PYENTRY, clean_env, gather, run
-from snapshots import FIELDS, areas, either, header, needed, offsets, said, start, take
+from snapshots import FIELDS, ORDINARY, areas, either, header, needed, offsets, said, start, take
 
 pytestmark = needed
 
@@ -123,15 +123,17 @@ def test_another_processor(snap, tmp_path, word):
 
 
 def calls(snap, tmp_path, name):
-    """The system calls of that name in a start."""
+    """The system calls of that name in a start of the ordinary way."""
     trace = tmp_path / f"trace-{name}"
-    run(["strace", "-e", f"trace={name}", "-o", trace, PYENTRY, "--restore-or-fail", f"--restore={snap}", "-c", "print(1)"])
+    run(["strace", "-e", f"trace={name}", "-o", trace, PYENTRY, "--restore-or-fail", f"--restore={snap}", "-c", "print(1)"],
+        env=clean_env(**ORDINARY))
     return [line for line in trace.read_text().splitlines() if line.startswith(name)]
 
 
-def with_fault(snap, tmp_path, fault):
+def with_fault(snap, tmp_path, fault, **variables):
     """A start where the kernel does not do something."""
-    return run(["strace", "-e", f"inject={fault}", "-o", tmp_path / "fault", PYENTRY, f"--restore={snap}", "-c", "print(1)"])
+    return run(["strace", "-e", f"inject={fault}", "-o", tmp_path / "fault", PYENTRY, f"--restore={snap}", "-c", "print(1)"],
+               env=clean_env(**variables))
 
 
 @pytest.mark.parametrize("kernel,fault,words", [
@@ -143,7 +145,7 @@ def test_a_kernel(snap, tmp_path, kernel, fault, words):
     addresses = [int(line[5:].split(",")[0].replace("NULL", "0"), 16) for line in calls(snap, tmp_path, "mmap")]
     before = next(n for n, address in enumerate(addresses, 1)
                   if fields["arena_start"] <= address < fields["arena_end"])
-    assert words in reason(with_fault(snap, tmp_path, f"mmap:{fault}:when={before}"))
+    assert words in reason(with_fault(snap, tmp_path, f"mmap:{fault}:when={before}", **ORDINARY))
 
 
 @pytest.mark.parametrize("fault", ["rseq:error=ENOSYS", "set_robust_list:error=ENOSYS", "madvise:error=EINVAL",
@@ -258,7 +260,7 @@ def test_addresses_that_are_taken(tmp_path):
     place = next(start for start, _ in areas(tmp_path / "a.snap") if start >= arena)
     for times in range(7):
         (tmp_path / "place").write_text(f"{place:x} {times}\n")
-        done = either(tmp_path / "a.snap", "-c", code, env=env)
+        done = either(tmp_path / "a.snap", "-c", code, env={**env, **ORDINARY})
         if times <= 3:
             assert (done.stdout, done.stderr) == (b"1\n", b""), times
         else:

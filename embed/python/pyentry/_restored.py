@@ -18,6 +18,7 @@ state = {
     "path": None,      # sys.path before the program of the snapshot ran; None: none did
     "randoms": [],     # random.Random objects of the program's own
     "generators": [],  # numpy's
+    "twisters": [],    # those of them that are filled in C
     "contexts": [],    # ssl's
     "names": [],       # of temporary files
 }
@@ -82,11 +83,28 @@ def _forget_workers():
             pass
 
 
+def _note_twisters():
+    """Most of numpy's are of one kind, and take long to be filled from Python. What else they hold, as the second of a
+    pair of numbers, is forgotten here for all starts."""
+    numpy, rest = sys.modules.get("numpy"), []
+    for thing in state["generators"]:
+        generator = _bit_generator(numpy, thing)
+        if type(generator) is numpy.random.MT19937:
+            _renew_generator(numpy, thing)
+            now = generator.state["state"]
+            if _pyentry.note_twister(generator.capsule, now["key"].tobytes(), int(now["pos"])):
+                state["twisters"].append(thing)
+                continue
+        rest.append(thing)
+    state["generators"] = rest
+
+
 def prepare(descriptors, warm_up):
     """In the process that is written down."""
     if b"LC_CTYPE" not in _watch.given():
         state["locale"] = os.environ.get("LC_CTYPE")
     _find()
+    _note_twisters()
     _find_specs()
     _forget_workers()
     if "_ssl" in sys.modules:  # what it makes at its first use costs more than all the rest of a start
@@ -103,9 +121,10 @@ def renewals():
     loaded = {"random": "random", "ssl": "ssl", "numpy.random": "numpy.random", "sqlite3": "sqlite3",
               "tempfile": "tempfile", "multiprocessing.process": "multiprocessing's key", "uuid": "uuid"}
     names += [text for name, text in loaded.items() if name in sys.modules]
-    for key, text in (("randoms", "Random objects"), ("generators", "numpy generators"), ("contexts", "TLS contexts")):
-        if state[key]:
-            names.append(f"{len(state[key])} {text}")
+    for count, text in ((len(state["randoms"]), "Random objects"), (len(state["contexts"]), "TLS contexts"),
+                        (len(state["generators"] + state["twisters"]), "numpy generators")):
+        if count:
+            names.append(f"{count} {text}")
     return names
 
 
@@ -164,9 +183,13 @@ def _renew_signals(ignored):
             pass  # the C library's own
 
 
+def _bit_generator(numpy, thing):
+    return thing.bit_generator if isinstance(thing, numpy.random.Generator) else thing._bit_generator
+
+
 def _renew_generator(numpy, thing):
     """One of numpy's; what is behind numpy.random's own functions is a RandomState like others."""
-    kind = type(thing.bit_generator if isinstance(thing, numpy.random.Generator) else thing._bit_generator)
+    kind = type(_bit_generator(numpy, thing))
     if kind is numpy.random.MT19937:  # which takes long to be seeded
         new = {"bit_generator": "MT19937", "state": {"key": numpy.frombuffer(os.urandom(4 * 624), "u4"), "pos": 624}}
     else:

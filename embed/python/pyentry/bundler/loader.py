@@ -4,6 +4,7 @@ import os
 import re
 import struct
 
+import _pyentry
 from pyentry.bundler import elf
 from pyentry.bundler.errors import Refused
 
@@ -74,13 +75,14 @@ class Loader:
     """The dynamic loader of a program."""
 
     def __init__(self, program, cache):
-        if not program.elf.interpreter:
+        self.path = program.elf.interpreter or _pyentry.loader
+        if not self.path:
             raise Refused(f"{program.path} names no dynamic loader")
         self.program = program
         self.cache = cache
         self.known = {}
         # The loader is in the C library's own directory, which is the first that it looks into without being told.
-        self.own = os.path.dirname(os.path.realpath(program.elf.interpreter))
+        self.own = os.path.dirname(os.path.realpath(self.path))
 
     def directories(self, asker):
         """Those before the cache, in ld.so's order."""

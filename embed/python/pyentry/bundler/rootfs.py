@@ -71,7 +71,7 @@ class Needs:
         self.loader = Loader(program, read_cache())
         self.taken = {}
         # These are in the process before any other can be asked for.
-        self.settled = {posixpath.basename(program.elf.interpreter)}
+        self.settled = {posixpath.basename(self.loader.path)}
         self.add(program, program.elf.needed)
         self.settled.update(self.taken)
         if libc := self.taken.get("libc.so.6"):
@@ -112,7 +112,7 @@ class Needs:
                 del entries[name], libraries.elves[name]
 
     def lay_out(self, tree):
-        interpreter, first = self.loader.program.elf.interpreter, {}
+        interpreter, first = self.loader.path, {}
         tree.add_file(interpreter, self.loader.read(interpreter).data, 0o755)
         for name, library in sorted(self.taken.items()):
             path, file = posixpath.join(self.loader.own, name), os.path.realpath(library.path)

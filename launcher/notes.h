@@ -1,0 +1,10 @@
+/* The notes of an ELF file. */
+#ifndef PYE_NOTES_H
+#define PYE_NOTES_H
+
+#include "launcher/image.h"
+
+/* The build id, if these bytes of notes have one; what it is shorter than its room stays. */
+bool pye_build_id_find(const char *notes, size_t bytes, uint8_t id[PYE_BUILD_ID_BYTES]);
+
+#endif

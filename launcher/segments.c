@@ -1,0 +1,33 @@
+#include "launcher/segments.h"
+
+#include "launcher/bare.h"
+#include "launcher/image.h"
+
+#if PYE_SNAPSHOTS
+
+static int protection_of(const ElfW(Phdr) *segment)
+{
+    return (segment->p_flags & PF_R ? PROT_READ : 0) | (segment->p_flags & PF_W ? PROT_WRITE : 0)
+           | (segment->p_flags & PF_X ? PROT_EXEC : 0);
+}
+
+size_t pye_segment_plan(struct pye_step steps[PYE_SEGMENT_STEPS], const ElfW(Phdr) *segment, uint64_t base, int fd)
+{
+    uint64_t start = base + segment->p_vaddr, file_end = start + segment->p_filesz, end = start + segment->p_memsz;
+    size_t count = 0;
+    steps[count++] = (struct pye_step){.kind = PYE_STEP_MAP, .protection = protection_of(segment), .fd = fd,
+                                       .flags = MAP_PRIVATE | MAP_FIXED, .start = PYE_PAGE_DOWN(start),
+                                       .bytes = PYE_PAGE_UP(file_end) - PYE_PAGE_DOWN(start),
+                                       .offset = PYE_PAGE_DOWN(segment->p_offset)};
+    if (end > file_end && PYE_PAGE_UP(file_end) > file_end)
+        steps[count++] = (struct pye_step){.kind = PYE_STEP_WIPE, .start = file_end,
+                                           .bytes = PYE_PAGE_UP(file_end) - file_end};
+    if (PYE_PAGE_UP(end) > PYE_PAGE_UP(file_end))
+        steps[count++] = (struct pye_step){.kind = PYE_STEP_MAP, .protection = protection_of(segment), .fd = -1,
+                                           .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                                           .start = PYE_PAGE_UP(file_end),
+                                           .bytes = PYE_PAGE_UP(end) - PYE_PAGE_UP(file_end)};
+    return count;
+}
+
+#endif
