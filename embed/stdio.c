@@ -2,12 +2,12 @@
 
 #include "embed/channel.h"
 #include "embed/queue.h"
+#include "embed/reader.h"
 #include "embed/signals.h"
 #include "embed/subtype.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,7 +22,8 @@ struct output {
     struct pye_channel *channel;
     struct pye_queue kept; /* to be written before anything else */
     int fd;
-    int index; /* in streams */
+    int index;       /* in streams */
+    bool in_passing; /* a reader that has stopped reading is not waited for */
 };
 
 static struct stream {
@@ -49,7 +50,7 @@ static struct output *output_of(PyObject *self)
 
 /* --- writing it all --- */
 
-enum outcome { WRITTEN, INTERRUPTED, FAILED };
+enum outcome { WRITTEN, INTERRUPTED, STALLED, FAILED };
 
 /* Only a signal ends this wait early. An error on the descriptor shows in the next write. */
 static void wait_writable(int fd)
@@ -60,17 +61,20 @@ static void wait_writable(int fd)
     Py_END_ALLOW_THREADS
 }
 
-/* Writes length bytes and counts them in *done. INTERRUPTED: a signal handler raised. FAILED: OSError is set.
- * Where a signal handler forked, the rest is the parent's to write. */
+/* Writes length bytes and counts them in *done. INTERRUPTED: a signal handler raised. STALLED: in passing, nobody reads.
+ * FAILED: OSError is set. Where a signal handler forked, the rest is the parent's to write. */
 static enum outcome write_all(struct output *output, const char *data, size_t length, size_t *done)
 {
     int fd = output->fd;
     for (*done = 0; *done < length;) {
+        size_t left = length - *done;
         ssize_t written;
         int error;
+        if (output->in_passing && !pye_reader_soon(fd))
+            return PyErr_CheckSignals() < 0 ? INTERRUPTED : STALLED;
         Py_BEGIN_ALLOW_THREADS
         errno = 0;
-        written = write(fd, data + *done, length - *done);
+        written = write(fd, data + *done, output->in_passing ? pye_reader_fitting(left) : left);
         error = errno;
         Py_END_ALLOW_THREADS
         if (written > 0) {
@@ -78,7 +82,8 @@ static enum outcome write_all(struct output *output, const char *data, size_t le
             if (*done == length)
                 break;
         } else if (written == 0 || error == EAGAIN) {
-            wait_writable(fd);
+            if (!output->in_passing)
+                wait_writable(fd);
         } else if (error != EINTR) {
             errno = error;
             PyErr_SetFromErrno(PyExc_OSError);
@@ -116,45 +121,13 @@ static void keep_last(struct output *output, const char *data, size_t length)
     PyErr_Restore(type, value, traceback);
 }
 
-static bool writable_soon(int fd)
-{
-    struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    return poll(&ready, 1, PYE_STALLED_MS) > 0;
-}
-
-static bool writable_soon_without_gil(int fd)
-{
-    bool writable;
-    Py_BEGIN_ALLOW_THREADS
-    writable = writable_soon(fd);
-    Py_END_ALLOW_THREADS
-    return writable;
-}
-
-/* Writes a queue for as long as somebody reads it. For when there is no waiting for a reader that has stopped reading;
- * what is left stays in the queue. */
-static void write_while_read(int fd, struct pye_queue *queue, bool (*writable)(int fd))
-{
-    size_t done = 0;
-    while (done < queue->length && writable(fd)) {
-        /* No more than surely fits, or a blocking pipe would wait for the rest. */
-        size_t left = queue->length - done;
-        ssize_t written = write(fd, queue->data + done, left < PIPE_BUF ? left : PIPE_BUF);
-        if (written > 0)
-            done += (size_t)written;
-        else if (errno != EINTR && errno != EAGAIN)
-            break;
-    }
-    pye_queue_drop(queue, done);
-}
-
 /* What an exception from a signal handler cuts off is kept; what a broken descriptor refuses is not: it would be
  * refused again. */
 static enum outcome write_or_keep(struct output *output, const char *data, size_t length)
 {
     size_t done;
     enum outcome outcome = write_all(output, data, length, &done);
-    if (outcome == INTERRUPTED)
+    if (outcome == INTERRUPTED || outcome == STALLED)
         keep_first(output, data + done, length - done);
     else if (outcome == FAILED)
         pye_queue_clear(&output->kept);
@@ -249,14 +222,21 @@ static PyObject *output_write(PyObject *self, PyObject *data)
     return count;
 }
 
-/* The interpreter's own flush, at the end of a process that was told to stop: it has waited enough. */
-static void flush_in_passing(struct output *output)
+/* The interpreter's own flush, when the program has ended: something is kept only where an exception cut off a write, so
+ * it has waited enough. 0, or -1 with OSError set; after a SIGTERM a reader that went away is no error. */
+static int flush_in_passing(struct output *output)
 {
+    enum outcome outcome = STALLED;
     if (pye_channel_enter_soon(output->channel)) {
-        write_while_read(output->fd, &output->kept, writable_soon_without_gil);
+        output->in_passing = true;
+        outcome = write_kept(output);
+        output->in_passing = false;
         pye_channel_leave(output->channel);
     }
+    if (outcome == FAILED && !pye_sigterm_taken())
+        return -1;
     PyErr_Clear(); /* a signal handler's: there is no program left */
+    return 0;
 }
 
 static PyObject *output_flush(PyObject *self, PyObject *unused)
@@ -271,8 +251,9 @@ static PyObject *output_flush(PyObject *self, PyObject *unused)
         return NULL;
     if (output->kept.length == 0 || pye_channel_entered(output->channel))
         Py_RETURN_NONE;
-    if (pye_sigterm_taken() && PyEval_GetFrame() == NULL) {
-        flush_in_passing(output);
+    if (PyEval_GetFrame() == NULL) {
+        if (flush_in_passing(output) < 0)
+            return NULL;
         Py_RETURN_NONE;
     }
     if (pye_channel_enter(output->channel) < 0)
@@ -506,7 +487,7 @@ static void write_rest(void)
 {
     for (int i = 0; i < STREAMS; i++) {
         if (streams[i].output != NULL && streams[i].output->fd >= 0)
-            write_while_read(streams[i].output->fd, &held.queue[i], writable_soon);
+            pye_reader_write(streams[i].output->fd, &held.queue[i], pye_reader_soon_at_exit);
     }
 }
 
@@ -539,7 +520,7 @@ void pye_stdio_leave(void)
         if (queue->length > 0)
             keep_last(output, queue->data, queue->length);
         pye_queue_clear(queue);
-        write_while_read(output->fd, &output->kept, writable_soon_without_gil);
+        pye_reader_write(output->fd, &output->kept, pye_reader_soon);
     }
 }
 
@@ -553,7 +534,7 @@ void pye_stdio_before_fork(void)
             PyErr_Clear(); /* a handler that raises again: it has had its say */
             continue;
         }
-        write_while_read(output->fd, &output->kept, writable_soon_without_gil);
+        pye_reader_write(output->fd, &output->kept, pye_reader_soon);
         pye_channel_leave(output->channel);
     }
 }
@@ -566,6 +547,7 @@ void pye_stdio_after_fork(void)
         struct stream *stream = &streams[i];
         if (stream->output == NULL)
             continue;
+        stream->output->in_passing = false;
         pye_queue_clear(&stream->output->kept);
         pye_queue_clear(&held.queue[i]);
         pye_channel_after_fork(&stream->channel);

@@ -19,7 +19,7 @@ import time
 
 import pytest
 
-from harness import (PROBES, PYENTRY, PYTHON, TIMEOUT, Child, clean_env, differences, gather, pyentry, run,
+from harness import (PROBES, PYENTRY, PYTHON, TIMEOUT, Child, attempt, clean_env, differences, gather, pyentry, run,
                      show, until, wait_asleep)
 
 PROGRAM = str(PROBES / "lossless.py")
@@ -143,6 +143,57 @@ def test_a_handler_that_raises():
         assert (status, whole(data), rest) == (0, "", b"stopped\n")
         status, data, rest = slowly("raising", "raise", kind=kind)
         assert (status, whole(data)) == (1, "") and rest.endswith(b"Stop\n")
+
+
+def test_handlers_that_run_at_the_end():
+    """A timer that runs on while the rest of an interrupted text is written at the exit does not cut it off again."""
+    for kind in ("pipe", "nonblocking pipe"):
+        status, data, rest = slowly("ticking", kind=kind)
+        assert (status, whole(data)) == (-signal.SIGINT, "") and rest.count(b"Traceback") == 1, rest
+
+
+def test_ctrl_c_while_the_reader_reads_nothing(tmp_path):
+    """It ends the program, as under python, and what it cut off does not keep that for ever; a second one adds no words."""
+    codes = ["while True: print('x' * 100)", "print('x' * 1000000)", "print('x' * 1000000, 5)"]
+
+    def interrupt(case):
+        arguments, times = case
+        ours, theirs = channel("pipe")
+        with Child(PYENTRY, *arguments, stdout=theirs) as child:
+            os.close(theirs)
+            until(lambda: waiting_bytes(ours) > 60000, "the pipe is full")
+            for _ in range(times):
+                wait_asleep(child.pid)
+                child.send(signal.SIGINT)
+            status, said = child.wait(), child.err.all()
+        os.close(ours)
+        return status, said[:9], said[-19:], said.count(b"KeyboardInterrupt")
+
+    files = [tmp_path / f"{number}.py" for number in range(len(codes))]
+    for path, code in zip(files, codes):
+        path.write_text(code)
+    cases = [(arguments, times) for arguments in [*(["-c", code] for code in codes), *([path] for path in files)]
+             for times in (1, 2)]
+    expected = (-signal.SIGINT, b"Traceback", b"\nKeyboardInterrupt\n", 1)
+    ends = gather(lambda case: attempt(interrupt, case), cases)
+    assert [end for end in ends if end != expected] == []
+
+
+def test_a_reader_that_goes_away_at_the_end():
+    """Before the rest of an interrupted text is written: that this failed shows in the status, as under python."""
+    code = ("import signal, sys, time\n"
+            "def stop(*args): raise KeyboardInterrupt\n"
+            "signal.signal(signal.SIGALRM, stop)\nsignal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+            "try: print('x' * 1000000)\n"
+            "except KeyboardInterrupt: print('caught', file=sys.stderr)\nsys.stdin.readline()\n")
+    ours, theirs = channel("pipe")
+    with Child(PYENTRY, "-c", code, stdout=theirs) as child:
+        os.close(theirs)
+        child.err.wait("caught\n")
+        os.close(ours)
+        child.type("\n")
+        assert child.wait() == 120
+        assert b"BrokenPipeError" in child.err.all()
 
 
 def test_sigterm_in_the_middle():

@@ -106,6 +106,20 @@ def raising(then):
             raise
 
 
+def ticking():
+    """A handler raises once in the middle of the print, and is called on and on while the rest is written."""
+    def tick(signum, frame):
+        ticks[0] += 1
+        if ticks[0] == 20:
+            raise KeyboardInterrupt
+        if ticks[0] == 60:  # once Python is gone it has no handler
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    words = text()
+    every(0.005, tick)
+    print(words)
+
+
 def terminated():
     """SIGTERM arrives in the middle of the print."""
     words = text()
