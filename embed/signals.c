@@ -460,6 +460,11 @@ bool pye_sigterm_is_fresh(void)
     return state.kicks <= FRESH_KICKS;
 }
 
+bool pye_sigterm_comes_again(void)
+{
+    return state.due && state.timing && pye_sigterm_is_fresh();
+}
+
 bool pye_sigterm_taken(void)
 {
     return state.taken;

@@ -34,6 +34,10 @@ bool pye_sigterm_taken(void);
 /* It arrived just now: it was not sent to us again more than a few times. */
 bool pye_sigterm_is_fresh(void);
 
+/* And it will be sent again: not where a handler of the program's calls ours, or nobody sent a signal, but
+ * _thread.interrupt_main() has called the handler. */
+bool pye_sigterm_comes_again(void);
+
 /* The exception for the SIGTERM got lost. With deliver it comes again, without it stays due until the exit. */
 void pye_sigterm_again(bool deliver);
 

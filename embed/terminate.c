@@ -186,13 +186,13 @@ static int raise_later(void *unused)
 
 /* Whether it will be raised in a moment, at a place where it does not get lost, or the process end in a moment. It stays due
  * till then: should the moment not come, the signal comes again by itself. The import system may also sleep, until another
- * thread has imported; an atexit function may have nothing else to do but to wait. */
+ * thread has imported; an atexit function may have nothing else to do but to wait, and only the signal calls us then. */
 static bool can_wait(enum pye_place place)
 {
     if (!pye_sigterm_is_fresh())
         return false;
     if (place == PYE_AFTER_PROGRAM)
-        return true;
+        return pye_sigterm_comes_again();
     if (place == PYE_IN_EVENT_LOOP)
         return leave_to_event_loop();
     return place == PYE_IN_MACHINERY && Py_AddPendingCall(raise_later, NULL) == 0;

@@ -153,7 +153,7 @@ def test_handlers_that_run_at_the_end():
 
 
 def test_ctrl_c_while_the_reader_reads_nothing(tmp_path):
-    """It ends the program, as under python, and what it cut off does not keep that for ever; a second one adds no words."""
+    """It ends the program, as under python, and what it cut off does not hold that up; a second one adds no words."""
     codes = ["while True: print('x' * 100)", "print('x' * 1000000)", "print('x' * 1000000, 5)"]
 
     def interrupt(case):

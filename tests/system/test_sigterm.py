@@ -12,7 +12,8 @@ import signal
 
 import pytest
 
-from harness import (PROBES, PYENTRY, Child, attempt, catches, first_child, gather, is_gone, pyentry, run, wait_asleep)
+from harness import (PROBES, PYENTRY, VERSION, Child, attempt, catches, first_child, gather, is_gone, pyentry, run,
+                     wait_asleep)
 
 BLOCKING = str(PROBES / "blocking.py")
 TERM = signal.SIGTERM
@@ -386,6 +387,39 @@ def test_what_cleans_up_at_the_end_is_not_cut_off():
         code = f"def {name}():\n    os.kill(os.getpid(), 15)\n    print('whole')\natexit.register({name})\n"
         done = pyentry("-c", "import atexit, os\n" + code)
         assert (done.returncode, done.stdout, done.stderr) == (-TERM, b"whole\n", b""), name
+
+
+CHAINED_AT_THE_END = """
+def handler(*args, old=signal.getsignal(15)):
+    say("mine")
+    old(*args)
+
+
+def cut_off():
+    try:
+        wait()
+    finally:
+        say("finally")
+
+
+signal.signal(15, handler)
+atexit.register(cut_off)
+"""
+
+
+def test_a_handler_that_calls_pyentrys_at_the_end():
+    """A SIGTERM that the program's handler hands on to pyentry's in an atexit function ends the program as well."""
+    assert ended(CHAINED_AT_THE_END) == (-TERM, "mine\nfinally\n")
+    code = CHAINED_AT_THE_END.replace("wait()", "say('READY'), os.kill(os.getpid(), 15), time.sleep(600)")
+    assert ended(code, signals=()) == (-TERM, "mine\nfinally\n")
+
+
+if VERSION >= (3, 10):  # where it takes a signal
+    def test_a_simulated_sigterm_at_the_end():
+        """_thread.interrupt_main(SIGTERM) in an atexit function: there is no signal that could come again."""
+        code = ("def callback():\n    say('READY')\n    _thread.interrupt_main(15)\n    time.sleep(600)\n"
+                "import _thread\natexit.register(callback)\n")
+        assert ended(code, signals=()) == (-TERM, "")
 
 
 def test_at_the_end_of_a_program_that_has_failed():
