@@ -111,6 +111,7 @@ static PyObject *flushed(PyObject *result, PyObject *file)
 static PyObject *print(PyObject *module, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     struct request request;
+    struct pye_hold hold;
     PyObject *result;
     (void)module;
     if (!understand(&request, args, count, names) || write_is_patched(request.file))
@@ -121,16 +122,16 @@ static PyObject *print(PyObject *module, PyObject *const *args, Py_ssize_t count
     /* A TextIOWrapper that somebody put around our bytes gathers lines unless it was told otherwise: what is printed
      * is out when print returns. An installed stream that was told to gather does as told. */
     bool flush = !pye_stdio_is_installed(file);
-    if (all_plain(&request)) {
+    if (!pye_stdio_is_holding() && all_plain(&request)) {
         result = print_line(&request);
         if (flush || request.flush)
             result = flushed(result, file);
     } else {
-        pye_stdio_hold();
+        pye_stdio_hold(&hold);
         result = PyObject_Vectorcall(python_print, args, (size_t)count, names);
         if (flush)
             result = flushed(result, file);
-        if (pye_stdio_release() < 0)
+        if (pye_stdio_release(&hold) < 0)
             Py_CLEAR(result);
     }
     Py_DECREF(file);

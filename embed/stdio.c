@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STREAMS = 2, STDERR = 1 };
+enum { STREAMS = PYE_STREAMS, STDERR = 1 };
 
 static const char *const stream_names[STREAMS] = {"stdout", "stderr"};
 
@@ -41,6 +41,7 @@ static _Thread_local struct {
     int depth;
     bool firmly; /* what is for stderr stays at a flush, too */
     struct pye_queue queue[STREAMS];
+    size_t taken[STREAMS]; /* bytes that ever came into the queue */
 } held;
 
 static struct output *output_of(PyObject *self)
@@ -61,8 +62,8 @@ static void wait_writable(int fd)
     Py_END_ALLOW_THREADS
 }
 
-/* Writes length bytes and counts them in *done. INTERRUPTED: a signal handler raised. STALLED: in passing, nobody reads.
- * FAILED: OSError is set. Where a signal handler forked, the rest is the parent's to write. */
+/* Writes length bytes and counts them in *done. INTERRUPTED: a signal handler raised. STALLED: in passing, and nobody
+ * reads. FAILED: OSError is set. Where a signal handler forked, the rest is the parent's to write. */
 static enum outcome write_all(struct output *output, const char *data, size_t length, size_t *done)
 {
     int fd = output->fd;
@@ -205,6 +206,7 @@ static int take(struct output *output, const char *data, size_t length)
         return send(output, data, length);
     if (pye_queue_append(queue, data, length) < 0)
         return -1;
+    held.taken[output->index] += length;
     return gather ? 0 : let_out(output);
 }
 
@@ -222,8 +224,8 @@ static PyObject *output_write(PyObject *self, PyObject *data)
     return count;
 }
 
-/* The interpreter's own flush, when the program has ended: something is kept only where an exception cut off a write, so
- * it has waited enough. 0, or -1 with OSError set; after a SIGTERM a reader that went away is no error. */
+/* The interpreter's own flush, when the program has ended: something is kept only where an exception cut off a write,
+ * so it has waited enough. 0, or -1 with OSError set; after a SIGTERM a reader that went away is no error. */
 static int flush_in_passing(struct output *output)
 {
     enum outcome outcome = STALLED;
@@ -426,19 +428,35 @@ bool pye_stdio_is_ours(PyObject *file)
     return ours;
 }
 
-void pye_stdio_hold(void)
+bool pye_stdio_is_holding(void)
 {
+    return held.depth > 0;
+}
+
+void pye_stdio_hold(struct pye_hold *hold)
+{
+    memcpy(hold->taken, held.taken, sizeof held.taken);
     held.depth++;
 }
 
-int pye_stdio_release(void)
+/* Whether what is gathered for a stream is still to be: the outer hold's. What the inner one gathered is not: it was
+ * printed, perhaps by a __str__ that does not return. It goes out behind what was there before, which it follows. */
+static bool stays(const struct pye_hold *hold, int index)
+{
+    if (held.depth == 0)
+        return false;
+    return held.taken[index] == hold->taken[index] || (held.firmly && index == STDERR);
+}
+
+int pye_stdio_release(const struct pye_hold *hold)
 {
     PyObject *type, *value, *traceback;
-    if (held.depth == 0 || --held.depth > 0) /* 0: this is a child, forked inside */
+    if (held.depth == 0) /* this is a child, forked inside */
         return PyErr_Occurred() == NULL ? 0 : -1;
+    held.depth--;
     PyErr_Fetch(&type, &value, &traceback);
     for (int i = 0; i < STREAMS; i++) {
-        if (streams[i].output == NULL || let_out(streams[i].output) == 0)
+        if (streams[i].output == NULL || stays(hold, i) || let_out(streams[i].output) == 0)
             continue;
         if (type != NULL && PyErr_ExceptionMatches(PyExc_OSError)) { /* the first exception says more */
             PyErr_Clear();

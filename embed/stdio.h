@@ -24,10 +24,21 @@ bool pye_stdio_is_ours(PyObject *file);
 /* Whether file is one of the two text streams as installed. */
 bool pye_stdio_is_installed(PyObject *file);
 
+enum { PYE_STREAMS = 2 };
+
+/* What a hold found. */
+struct pye_hold {
+    size_t taken[PYE_STREAMS];
+};
+
 /* Between hold and release, what this thread writes to the streams is gathered, and written in one piece at the
- * end. The two may be nested. release: 0, or -1 with an exception: the one that was set before, or that of writing. */
-void pye_stdio_hold(void);
-int pye_stdio_release(void);
+ * end. The two may be nested: the end of an inner hold that gathered anything for a stream writes what there is for it.
+ * release: 0, or -1 with an exception: the one that was set before, or that of writing. */
+void pye_stdio_hold(struct pye_hold *hold);
+int pye_stdio_release(const struct pye_hold *hold);
+
+/* Whether this thread gathers. */
+bool pye_stdio_is_holding(void);
 
 /* Between hold and release: whether what is for stderr stays gathered when somebody flushes, too. */
 void pye_stdio_hold_firmly(bool firmly);

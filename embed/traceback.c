@@ -86,7 +86,8 @@ static _Thread_local int depth;
 
 static PyObject *in_one_piece(PyObject *hook, PyObject *const *args, Py_ssize_t count)
 {
-    pye_stdio_hold();
+    struct pye_hold hold;
+    pye_stdio_hold(&hold);
     size_t from = pye_stdio_held();
     /* At a prompt, where sys has a ps1, a person reads it. */
     bool entry = depth++ == 0 && pye_log_is_json() && PySys_GetObject("ps1") == NULL;
@@ -96,7 +97,7 @@ static PyObject *in_one_piece(PyObject *hook, PyObject *const *args, Py_ssize_t 
     depth--;
     if (entry)
         make_entry_of_new(from);
-    if (pye_stdio_release() < 0) { /* the hook's own exception, or a signal handler's while the text was written */
+    if (pye_stdio_release(&hold) < 0) { /* the hook's own exception, or a signal handler's while the text was written */
         Py_CLEAR(result);
         if (pye_terminated_is_set() && pye_terminated_swallowed(PyErr_Occurred())) {
             PyErr_Clear();

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from harness import PYENTRY, clean_env, differences, outcome, pyentry, records, run, sections, show, stock
+from harness import PYENTRY, PYTHON, clean_env, differences, outcome, pyentry, records, run, sections, show, stock
 
 PROGRAMS = sections("prints.txt")
 TYPED = b"Ada\nsecond\nthird\n"
@@ -30,12 +30,56 @@ def test_print_in_other_settings(environment):
     assert not found, show(found)
 
 
+NESTED = """
+import logging, os, sys
+class Inner:
+    def __str__(self):
+        print("inner", "line")
+        return "result"
+class Outer:
+    def __str__(self):
+        print("in", Inner(), "between")
+        print("plain")
+        return "end"
+class Other:
+    def __str__(self):
+        print("error", 1, file=sys.stderr)
+        return "other"
+"""
+
+
 def test_nested_prints():
-    """A __str__ that prints: both texts are there, in whole lines or in the order in which python writes them."""
-    code = ("class Inner:\n    def __str__(self):\n        print('inner', 'line')\n        return 'result'\n"
-            "print('outer', Inner())\n")
-    pythons = stock("-u", "-c", code).stdout
-    assert pyentry("-c", code).stdout in (b"inner line\nouter result\n", pythons)
+    """A __str__ that prints: the bytes and their order are python's, each inner print is out when it returns."""
+    cases = [("print('outer', Inner())", [b"outer inner line\n", b"result\n"]),
+             ("print(Inner(), 5)", [b"inner line\n", b"result 5\n"]),
+             ("print('a', Outer(), 'b')", [b"a in inner line\n", b"result between\n", b"plain\n", b"end b\n"]),
+             ("print('a', Other(), 'b')", [b"a other b\n"])]
+    for code, expected in cases:
+        assert stock("-u", "-c", NESTED + code).stdout == b"".join(expected)
+        assert records([PYENTRY, "-c", NESTED + code])[1] == expected
+
+
+def test_nested_prints_to_two_streams():
+    """What the outer print has gathered for one stream stays whole while an inner one writes to the other."""
+    _, seen = records([PYENTRY, "-c", NESTED + "print('a', Other(), 'b')"], which=("stdout", "stderr"))
+    assert seen == [b"error 1\n", b"a other b\n"]
+
+
+def test_a_nested_print_is_out_when_it_returns():
+    """A program that dies in a __str__, also in one that a hook calls, has said what was printed there."""
+    dying = ("class Dying(Exception):\n    def __str__(self):\n"
+             "        print(*what, file=where)\n        os.kill(os.getpid(), 9)\n"
+             "where = sys.stdout\n")
+    for what in ("'step', 1", "'step one'", "Inner()", "'step', end=''"):
+        for code in ("print(Dying())", "print('a', Dying())", "where = sys.stderr; print('a', Dying())"):
+            program = NESTED + dying.replace("*what", what) + code
+            ours, theirs = (run([interpreter, "-u", "-c", program]) for interpreter in (PYENTRY, PYTHON))
+            if "stderr" not in code:
+                assert ours.stdout == theirs.stdout, program
+            assert (ours.returncode, ours.stderr) == (-9, theirs.stderr) and (ours.stdout or ours.stderr), program
+    raising = NESTED + dying.replace("*what", "'step', 1") + "raise Dying"
+    assert pyentry("-c", raising).stdout == b"step 1\n"
+    assert pyentry("--log-format=json", "-c", raising).stdout == b"step 1\n"
 
 
 def test_print_does_not_leak():
