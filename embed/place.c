@@ -87,6 +87,26 @@ static bool of_asyncio(PyFrameObject *frame)
     return module != NULL && begins_with(module, "asyncio.");
 }
 
+PyObject *pye_place_event_loop(void)
+{
+    PyObject *name = PyUnicode_FromString("asyncio");
+    PyObject *asyncio = name == NULL ? NULL : PyImport_GetModule(name);
+    PyObject *loop = asyncio == NULL ? NULL : PyObject_CallMethod(asyncio, "_get_running_loop", NULL);
+    PyErr_Clear(); /* it is being imported, say */
+    Py_XDECREF(asyncio);
+    Py_XDECREF(name);
+    if (loop == Py_None)
+        Py_CLEAR(loop);
+    return loop;
+}
+
+static bool below_event_loop(void)
+{
+    PyObject *loop = pye_place_event_loop();
+    Py_XDECREF(loop);
+    return loop != NULL;
+}
+
 /* Its instructions, a new reference; NULL and an exception where there is no memory. */
 static PyObject *instructions_of(PyFrameObject *frame)
 {
@@ -139,6 +159,8 @@ enum pye_place pye_place_find(void)
         place = PYE_IN_EVENT_LOOP;
     else if (of_import_system(frame) || is_named(frame, "__set_name__") || executes_import_from(frame))
         place = PYE_IN_MACHINERY;
+    else if (below_event_loop())
+        place = PYE_BELOW_LOOP;
     PyErr_Clear(); /* what cannot be found out is no reason to lose a SIGTERM */
     Py_DECREF(frame);
     return place;

@@ -149,19 +149,23 @@ static PyMethodDef raise_in_loop_definition = {"terminate", raise_in_loop, METH_
 /* The event loop that runs raises it in a callback, from which it comes out whole; false where none runs. */
 static bool leave_to_event_loop(void)
 {
-    PyObject *name = PyUnicode_FromString("asyncio");
-    PyObject *asyncio = name == NULL ? NULL : PyImport_GetModule(name);
-    PyObject *loop = asyncio == NULL ? NULL : PyObject_CallMethod(asyncio, "_get_running_loop", NULL);
-    PyObject *callback = loop == NULL || loop == Py_None ? NULL : PyCFunction_New(&raise_in_loop_definition, NULL);
+    PyObject *loop = pye_place_event_loop();
+    PyObject *callback = loop == NULL ? NULL : PyCFunction_New(&raise_in_loop_definition, NULL);
     PyObject *handle = callback == NULL ? NULL : PyObject_CallMethod(loop, "call_soon_threadsafe", "O", callback);
     bool result = handle != NULL;
     PyErr_Clear(); /* a loop that is closed, say */
     Py_XDECREF(handle);
     Py_XDECREF(callback);
     Py_XDECREF(loop);
-    Py_XDECREF(asyncio);
-    Py_XDECREF(name);
     return result;
+}
+
+/* What a loop has called may block, and the loop never come to the callback: only the next signal ends that. */
+static bool loop_will_raise(enum pye_place place)
+{
+    if (place == PYE_BELOW_LOOP && !pye_sigterm_comes_again())
+        return false;
+    return (place == PYE_IN_EVENT_LOOP || place == PYE_BELOW_LOOP) && leave_to_event_loop();
 }
 
 /* Between two instructions, but perhaps of the machinery still. */
@@ -171,7 +175,7 @@ static int raise_later(void *unused)
     if (pye_sigterm_taken())
         return 0;
     enum pye_place place = pye_place_find();
-    if (place == PYE_IN_EVENT_LOOP && leave_to_event_loop())
+    if (loop_will_raise(place))
         return 0;
     if (place == PYE_IN_MACHINERY) {
 #if PY_VERSION_HEX < 0x030D0000 /* later ones would call it again and again here; the signal comes again, too */
@@ -193,9 +197,9 @@ static bool can_wait(enum pye_place place)
         return false;
     if (place == PYE_AFTER_PROGRAM)
         return pye_sigterm_comes_again();
-    if (place == PYE_IN_EVENT_LOOP)
-        return leave_to_event_loop();
-    return place == PYE_IN_MACHINERY && Py_AddPendingCall(raise_later, NULL) == 0;
+    if (place == PYE_IN_MACHINERY)
+        return Py_AddPendingCall(raise_later, NULL) == 0;
+    return loop_will_raise(place);
 }
 
 static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t count)

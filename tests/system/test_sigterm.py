@@ -326,6 +326,63 @@ def test_asyncio_handler():
     assert ended(code) == (0, "stopped\n")
 
 
+TASKS = """
+import asyncio
+async def work(number):
+    try:
+        if number == 1:
+            say("READY")
+            os.kill(os.getpid(), 15)
+            say("went on")
+        await asyncio.sleep(600)
+    finally:
+        say("finally", number)
+async def main():
+    tasks = [asyncio.ensure_future(work(number)) for number in range(3)]
+    AWAIT
+"""
+IN_A_GROUP = "async with asyncio.TaskGroup() as group: group.create_task(work(3))"
+AWAITED = ["await asyncio.Event().wait()", "await asyncio.gather(*tasks)", "await asyncio.wait_for(tasks[1], 600)",
+           "await asyncio.shield(tasks[1])", "await tasks[1]", "await asyncio.wait(tasks)"]
+if VERSION >= (3, 11):
+    AWAITED.append(IN_A_GROUP)
+
+
+@pytest.mark.parametrize("awaited", AWAITED)
+def test_asyncio_tasks(awaited):
+    """A SIGTERM in a task's own code is the loop's, not the task's: nobody might ask for that, and it be reported."""
+    status, report = ended(TASKS.replace("AWAIT", awaited) + "asyncio.run(main())", signals=())
+    cleaned = [f"finally {number}" for number in range(4 if awaited == IN_A_GROUP else 3)]
+    assert (status, report.splitlines()[0], sorted(report.splitlines()[1:])) == (-TERM, "went on", cleaned)
+
+
+def test_asyncio_callbacks():
+    """The same without tasks, and in a loop that the program runs itself."""
+    code = "import asyncio\nloop = asyncio.new_event_loop()\nsay('READY')\nloop.call_soon(os.kill, os.getpid(), 15)\n"
+    assert ended(code + "try: loop.run_forever()\nfinally: say('finally')", signals=()) == (-TERM, "finally\n")
+
+
+BLOCKED_TASK = """
+import asyncio
+async def work():
+    try:
+        wait()
+    finally:
+        say("finally")
+async def main():
+    task = asyncio.ensure_future(work())
+    await asyncio.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("handler", ["", "signal.signal(15, lambda *args, old=signal.getsignal(15): old(*args))\n"],
+                         ids=["pyentry's", "chained"])
+def test_asyncio_task_that_blocks(handler):
+    """Where the loop does not come to it, the exception is raised in the task."""
+    status, report, out, _ = stop_program(BLOCKED_TASK + handler + "asyncio.run(main())")
+    assert (status, report, out) == (-TERM, "finally\n", b"")
+
+
 def test_inherited_ignore():
     """SIGTERM ignored by the parent stays ignored, as CPython keeps SIGINT ignored."""
     code = "say(signal.getsignal(15) == signal.SIG_IGN)\nsignal.signal(10, lambda *a: sys.exit(8))\nwait()"
