@@ -5,48 +5,81 @@
 
 #include <signal.h>
 
-/* Makes a plain module of it, before its code runs and looks for itself. */
-static int become_plain(PyObject *module)
+/* Not by way of set() below. */
+static int become(PyObject *module, PyTypeObject *type)
 {
     PyObject *name = PyUnicode_InternFromString("__class__");
-    int result = name == NULL ? -1 : PyObject_GenericSetAttr(module, name, (PyObject *)&PyModule_Type);
+    int result = name == NULL ? -1 : PyObject_GenericSetAttr(module, name, (PyObject *)type);
     Py_XDECREF(name);
     return result;
 }
 
-/* As the import system would: other threads that import it wait until it is whole. */
-static int execute(PyObject *importlib, PyObject *spec, PyObject *module)
+static int done(PyObject *result)
 {
-    if (PyObject_SetAttrString(spec, "_initializing", Py_True) < 0 ||
-        PyObject_SetAttrString(module, "__spec__", spec) < 0)
-        return -1;
-    PyObject *same = PyObject_CallMethod(importlib, "_exec", "OO", spec, module);
-    int result = same == NULL ? -1 : 0;
-    Py_XDECREF(same);
-    if (result == 0)
-        result = PyObject_SetAttrString(spec, "_initializing", Py_False);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static int fill_in(PyObject *importlib, PyObject *module, PyObject *spec)
+{
+    PyObject *function = PyObject_GetAttrString(importlib, "_init_module_attrs");
+    PyObject *arguments = PyTuple_Pack(2, spec, module);
+    PyObject *keywords = Py_BuildValue("{sO}", "override", Py_True);
+    int result = -1;
+    if (function != NULL && arguments != NULL && keywords != NULL)
+        result = done(PyObject_Call(function, arguments, keywords));
+    Py_XDECREF(function);
+    Py_XDECREF(arguments);
+    Py_XDECREF(keywords);
     return result;
 }
 
+/* The import system's own _exec takes the module out of sys.modules and puts it back, which ends the loop of whoever goes
+ * through sys.modules and looks at each. It is for loaders of old, which know nothing else (zipimport of Python 3.9). */
+static int execute(PyObject *importlib, PyObject *spec, PyObject *module)
+{
+    PyObject *loader = PyObject_GetAttrString(spec, "loader");
+    int result = -1;
+    if (loader != NULL && PyObject_HasAttrString(loader, "exec_module"))
+        result = done(PyObject_CallMethod(loader, "exec_module", "O", module));
+    else if (loader != NULL)
+        result = done(PyObject_CallMethod(importlib, "_exec", "OO", spec, module));
+    Py_XDECREF(loader);
+    return result;
+}
+
+/* As the import system would: other threads that import it wait until it is whole. */
+static int fill_and_execute(PyObject *importlib, PyObject *spec, PyObject *module)
+{
+    if (PyObject_SetAttrString(spec, "_initializing", Py_True) < 0 || fill_in(importlib, module, spec) < 0 ||
+        execute(importlib, spec, module) < 0)
+        return -1;
+    return PyObject_SetAttrString(spec, "_initializing", Py_False);
+}
+
+/* Where that fails it stays lazy, and whoever needs it tries anew. It stays in sys.modules, too. */
 static int load(PyObject *module)
 {
+    PyTypeObject *lazy = Py_TYPE(module);
+    PyObject *type, *value, *traceback;
+    Py_INCREF(lazy);
     PyObject *name = PyModule_GetNameObject(module);
     PyObject *importlib = name == NULL ? NULL : PyImport_ImportModule("_frozen_importlib");
     PyObject *spec = NULL;
     int result = -1;
-    if (importlib != NULL && become_plain(module) == 0)
+    if (importlib != NULL && become(module, &PyModule_Type) == 0)
         spec = PyObject_CallMethod(importlib, "_find_spec", "OO", name, Py_None);
     if (spec == Py_None)
         PyErr_Format(PyExc_ModuleNotFoundError, "No module named '%U'", name);
     else if (spec != NULL)
-        result = execute(importlib, spec, module);
-    if (result < 0 && name != NULL) { /* whoever needs it tries anew */
-        PyObject *type, *value, *traceback;
+        result = fill_and_execute(importlib, spec, module);
+    if (result < 0) {
         PyErr_Fetch(&type, &value, &traceback);
-        if (PyDict_DelItem(PyImport_GetModuleDict(), name) < 0)
+        if (become(module, lazy) < 0)
             PyErr_Clear();
         PyErr_Restore(type, value, traceback);
     }
+    Py_DECREF(lazy);
     Py_XDECREF(spec);
     Py_XDECREF(importlib);
     Py_XDECREF(name);
@@ -67,9 +100,25 @@ static int look(PyObject *module)
     return result;
 }
 
+/* What the interpreter itself looks for, for a warning of its own. It does without where the module has none. */
+static bool is_optional(PyObject *name)
+{
+    static const char *const names[] = {"__spec__", "filters", "defaultaction", "onceregistry", "_showwarnmsg"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (PyUnicode_CompareWithASCIIString(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 static PyObject *get(PyObject *module, PyObject *name)
 {
-    return look(module) < 0 ? NULL : PyModule_Type.tp_getattro(module, name);
+    if (look(module) < 0) {
+        if (!is_optional(name) || !PyErr_ExceptionMatches(PyExc_Exception))
+            return NULL;
+        PyErr_Clear(); /* without a descriptor to spare, a warning that nobody wants to see is no error */
+    }
+    return PyModule_Type.tp_getattro(module, name);
 }
 
 static int set(PyObject *module, PyObject *name, PyObject *value)
