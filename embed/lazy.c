@@ -4,6 +4,16 @@
 #include "embed/subtype.h"
 
 #include <signal.h>
+#include <stdbool.h>
+
+static unsigned long finder; /* the thread that looks for the file; 0: none */
+
+static PyObject *get(PyObject *module, PyObject *name);
+
+static bool is_lazy(PyObject *module)
+{
+    return Py_TYPE(module)->tp_getattro == get;
+}
 
 /* Not by way of set() below. */
 static int become(PyObject *module, PyTypeObject *type)
@@ -34,8 +44,9 @@ static int fill_in(PyObject *importlib, PyObject *module, PyObject *spec)
     return result;
 }
 
-/* The import system's own _exec takes the module out of sys.modules and puts it back, which ends the loop of whoever goes
- * through sys.modules and looks at each. It is for loaders of old, which know nothing else (zipimport of Python 3.9). */
+/* The import system's own _exec takes the module out of sys.modules and puts it back, which ends the loop of whoever
+ * goes through sys.modules and looks at each. It is for loaders of old, which know nothing else: Python 3.9's
+ * zipimport. */
 static int execute(PyObject *importlib, PyObject *spec, PyObject *module)
 {
     PyObject *loader = PyObject_GetAttrString(spec, "loader");
@@ -48,50 +59,98 @@ static int execute(PyObject *importlib, PyObject *spec, PyObject *module)
     return result;
 }
 
-/* As the import system would: other threads that import it wait until it is whole. */
-static int fill_and_execute(PyObject *importlib, PyObject *spec, PyObject *module)
+/* Its spec, which is the module's __spec__ then. */
+static PyObject *find(PyObject *importlib, PyObject *module, PyObject *name)
 {
-    if (PyObject_SetAttrString(spec, "_initializing", Py_True) < 0 || fill_in(importlib, module, spec) < 0 ||
-        execute(importlib, spec, module) < 0)
-        return -1;
-    return PyObject_SetAttrString(spec, "_initializing", Py_False);
+    PyObject *spec = PyObject_CallMethod(importlib, "_find_spec", "OO", name, Py_None);
+    if (spec == Py_None)
+        PyErr_Format(PyExc_ModuleNotFoundError, "No module named '%U'", name);
+    else if (spec != NULL && PyObject_SetAttrString(spec, "_initializing", Py_True) == 0 &&
+             fill_in(importlib, module, spec) == 0)
+        return spec;
+    Py_XDECREF(spec);
+    return NULL;
 }
 
-/* Where that fails it stays lazy, and whoever needs it tries anew. It stays in sys.modules, too. */
+static int call(PyObject *lock, const char *method)
+{
+    return done(PyObject_CallMethod(lock, method, NULL));
+}
+
+/* An exception stays what it is. */
+static void give_back(PyObject *lock, const char *method)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    call(lock, method);
+    PyErr_Restore(type, value, traceback);
+}
+
+/* The import system's lock comes first, since it finds files under it: who gets here in the middle of such a search may
+ * be waited for by the one who has the module's. When the module is no longer lazy, its __spec__ says that it is not
+ * whole, and the module's lock is held: the import statement of another thread waits for that.
+ *
+ * The spec, and the lock is held; or NULL, without an exception where another thread was there first. */
+static PyObject *begin(PyObject *importlib, PyObject *module, PyObject *name, PyObject *lock)
+{
+    PyObject *spec = NULL;
+    PyObject *imp = PyImport_ImportModule("_imp");
+    if (imp != NULL && call(imp, "acquire_lock") == 0) {
+        if (is_lazy(module) && call(lock, "__enter__") == 0) {
+            finder = PyThread_get_thread_ident();
+            spec = find(importlib, module, name);
+            finder = 0;
+            if (spec != NULL && become(module, &PyModule_Type) < 0)
+                Py_CLEAR(spec);
+            if (spec == NULL)
+                give_back(lock, "__exit__");
+        }
+        give_back(imp, "release_lock");
+    }
+    Py_XDECREF(imp);
+    return spec;
+}
+
+/* Where that fails the module is lazy again, and whoever needs it tries anew. It stays in sys.modules, too. */
+static int finish(PyObject *importlib, PyObject *module, PyObject *spec, PyTypeObject *lazy)
+{
+    PyObject *type, *value, *traceback;
+    if (execute(importlib, spec, module) == 0 && PyObject_SetAttrString(spec, "_initializing", Py_False) == 0)
+        return 0;
+    PyErr_Fetch(&type, &value, &traceback);
+    become(module, lazy);
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
 static int load(PyObject *module)
 {
     PyTypeObject *lazy = Py_TYPE(module);
-    PyObject *type, *value, *traceback;
-    Py_INCREF(lazy);
     PyObject *name = PyModule_GetNameObject(module);
     PyObject *importlib = name == NULL ? NULL : PyImport_ImportModule("_frozen_importlib");
-    PyObject *spec = NULL;
-    int result = -1;
-    if (importlib != NULL && become(module, &PyModule_Type) == 0)
-        spec = PyObject_CallMethod(importlib, "_find_spec", "OO", name, Py_None);
-    if (spec == Py_None)
-        PyErr_Format(PyExc_ModuleNotFoundError, "No module named '%U'", name);
-    else if (spec != NULL)
-        result = fill_and_execute(importlib, spec, module);
-    if (result < 0) {
-        PyErr_Fetch(&type, &value, &traceback);
-        if (become(module, lazy) < 0)
-            PyErr_Clear();
-        PyErr_Restore(type, value, traceback);
+    PyObject *lock = importlib == NULL ? NULL : PyObject_CallMethod(importlib, "_ModuleLockManager", "O", name);
+    Py_INCREF(lazy);
+    PyObject *spec = lock == NULL ? NULL : begin(importlib, module, name, lock);
+    int result = PyErr_Occurred() ? -1 : 0;
+    if (spec != NULL) {
+        result = finish(importlib, module, spec, lazy);
+        give_back(lock, "__exit__");
     }
     Py_DECREF(lazy);
     Py_XDECREF(spec);
+    Py_XDECREF(lock);
     Py_XDECREF(importlib);
     Py_XDECREF(name);
     return result;
 }
 
-/* While the interpreter is taken down there are no imports, and no one who needs them. Signals come a moment later: the
- * import statement, which looks for __spec__, drops what it finds there, and would go on with half a module. */
+/* While the interpreter is taken down there are no imports, and no one who needs them; and what looks for the file has
+ * to do without. Signals come a moment later: the import statement, which looks for __spec__, drops what it finds
+ * there, and would go on with half a module. */
 static int look(PyObject *module)
 {
     sigset_t all, before;
-    if (pye_finalizing())
+    if (pye_finalizing() || finder == PyThread_get_thread_ident())
         return 0;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import outcome, pyentry, run, stock
+from harness import gather, outcome, pyentry, run, stock
 
 # Where no .pth file imports warnings early.
 BARE = (["-S"], ["-I", "-S"])
@@ -11,7 +11,8 @@ LOOP = """
 import sys
 for name, module in sys.modules.items():
     getattr(module, "__file__", None)
-print(type(sys.modules["warnings"]) is type(sys), sys.modules["warnings"].__file__ == sys.modules["warnings"].__spec__.origin)
+module = sys.modules["warnings"]
+print(type(module) is type(sys), module.__file__ == module.__spec__.origin)
 """
 
 # A finder that is in the way of warnings: once, unless it is told otherwise.
@@ -81,3 +82,142 @@ for name, text in (("a", "1 is 1"), ("b", "open('/dev/null') and 1"), ("c", "~Tr
 """
     ours, theirs = pyentry("-S", "-c", code), stock("-u", "-S", "-c", code)
     assert b"SyntaxWarning" in ours.stderr and outcome(ours) == outcome(theirs)
+
+
+# With _thread: from Python 3.13 on, threading itself imports warnings.
+THREADS = """
+import _thread, sys, time
+def begin(function):
+    def run():
+        here.append(_thread.get_native_id())
+        try:
+            function()
+        finally:
+            over.append(_thread.get_native_id())
+    _thread.start_new_thread(run, ())
+def state(thread):
+    with open(f"/proc/self/task/{thread}/status") as lines:
+        return [line for line in lines if line.startswith("State") or "ctxt" in line]
+def stuck(thread):  # it sleeps, and has not woken up for the GIL
+    seen = []
+    for look in range(8):
+        seen.append(state(thread))
+        time.sleep(0.001)
+    return "S (sleeping)" in seen[0][0] and all(lines == seen[0] for lines in seen)
+def wait(condition):
+    while not condition():
+        time.sleep(0.001)
+here, over = [], []
+"""
+
+# The first thread stays where it looks for the file until the second has come to wait for it, or has ended.
+TWO_THREADS = THREADS + """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "warnings":
+            entered.append(name)
+            wait(lambda: len(here) == 2 and (over or stuck(here[1])))
+            if FAILS and sys.meta_path.remove(self) is None:
+                raise OSError("not now")
+entered = []
+sys.meta_path.insert(0, Finder())
+def look():
+    try:
+        import warnings
+        warnings.simplefilter("default")
+        print("whole", warnings.__spec__._initializing)
+    except OSError as error:
+        print(error)
+begin(look)
+wait(lambda: entered)
+begin(look)
+wait(lambda: len(over) == 2)
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_two_threads_at_once(fails):
+    """The second waits for the first, and tries itself where the first failed."""
+    done = pyentry("-S", "-c", f"FAILS = {fails}" + TWO_THREADS)
+    assert (done.returncode, done.stderr) == (0, b""), outcome(done)
+    assert done.stdout.splitlines().count(b"whole False") == 2, outcome(done)  # the import statement hides the error
+
+
+def test_many_threads_at_once():
+    """None of them sees half a module."""
+    code = THREADS + """
+def look():
+    wait(lambda: len(here) == 4)
+    import warnings
+    warnings.simplefilter("default")
+for number in range(4): begin(look)
+wait(lambda: len(over) == 4)
+"""
+    for done in gather(lambda number: pyentry("-S", "-c", code), range(12)):
+        assert outcome(done) == {"status": 0, "stdout": b"", "stderr": b""}
+
+
+def test_a_finder_that_looks_itself():
+    """What finds the module, or warns while it does, has to do without, and does not wait for itself."""
+    code = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        print(name, hasattr(sys.modules["warnings"], "warn"), eval(compile("1 is 1", "here", "eval")))
+sys.meta_path.insert(0, Finder())
+import warnings
+print(warnings.warn.__name__)
+"""
+    done = pyentry("-S", "-c", code)
+    assert (done.returncode, done.stdout) == (0, b"warnings False True\nwarn\n"), outcome(done)
+    assert b"SyntaxWarning" in done.stderr
+
+
+def test_a_finder_that_another_thread_waits_for():
+    """A search for another module may look into it, too, while a thread that wants it waits for the search to end."""
+    code = THREADS + """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "none":
+            begin(look)
+            wait(lambda: here and stuck(here[0]))
+            print(eval(compile("1 is 1", "here", "eval")))
+def look():
+    import warnings
+    print(warnings.warn.__name__)
+sys.meta_path.insert(0, Finder())
+try:
+    import none
+except ImportError:
+    wait(lambda: over)
+"""
+    done = pyentry("-S", "-c", code)
+    assert (done.returncode, done.stdout) == (0, b"True\nwarn\n"), outcome(done)
+    assert b"SyntaxWarning" in done.stderr
+
+
+def test_places_to_look_from():
+    """A forked child, a signal handler, a forked child of a thread, and the interpreter's end."""
+    code = """
+import os, signal, sys, threading
+lazy = sys.modules["warnings"]
+def child():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(len(lazy.warn.__name__))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), end=" ")
+child()
+thread = threading.Thread(target=child)
+thread.start()
+thread.join()
+class Late:
+    def __del__(self, lazy=lazy):
+        print(hasattr(lazy, "no such name"))
+late = Late()
+HERE
+"""
+    handler = ("signal.signal(signal.SIGUSR1, lambda *_: print(lazy.warn.__name__, end=' '))\n"
+               "signal.raise_signal(signal.SIGUSR1)")
+    for here, words in (("", b"4 4 False\n"), (handler, b"4 4 warn False\n")):
+        done = pyentry("-S", "-c", code.replace("HERE", here))
+        assert (done.returncode, done.stdout) == (0, words), outcome(done)
