@@ -11,6 +11,7 @@
 #include "embed/report.h"
 #include "embed/signals.h"
 #include "embed/stdio.h"
+#include "embed/system.h"
 #include "embed/teardown.h"
 #include "embed/terminate.h"
 #include "embed/traceback.h"
@@ -156,6 +157,8 @@ static int install(void)
     pye_teardown_configure(startup.settings.fast_exit == PYE_ON);
     /* With -i a person waits for the prompt after the program: SIGTERM keeps python's meaning. */
     if (pye_terminate_install(pye_flag("inspect")) < 0)
+        return -1;
+    if (pye_system_install() < 0)
         return -1;
     /* The last: from 3.13 on it imports os, which takes the functions of posix as they are then. */
     return pye_cpus_install(startup.settings.cpus);

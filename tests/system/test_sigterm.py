@@ -84,7 +84,7 @@ def test_every_place():
     assert failures(PLACES) == ""
 
 
-CORE = ["sleep", "lock", "thread_join", "select_call", "subprocess_run", "asyncio_run", "accept", "read_pipe",
+CORE = ["sleep", "lock", "thread_join", "select_call", "subprocess_run", "system", "asyncio_run", "accept", "read_pipe",
         "print_into_full_pipe", "importing", "busy_loop", "in_del"]
 
 

@@ -240,6 +240,20 @@ def subprocess_that_ignores():
 
 
 def system():
+    ready()
+    os.system(f"exec sleep {FOREVER}")
+
+
+def system_beside_busy_thread():
+    def busy():
+        while True:
+            pass
+    threading.Thread(target=busy, daemon=True).start()
+    ready()
+    os.system(f"exec sleep {FOREVER}")
+
+
+def waitpid():
     pid = os.fork()
     if pid == 0:
         os.execvp("sleep", ["sleep", str(FOREVER)])
