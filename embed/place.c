@@ -166,6 +166,42 @@ enum pye_place pye_place_find(void)
     return place;
 }
 
+/* The process of the subprocess.Popen under this name; 0 before it is there. */
+static pid_t child_of(PyFrameObject *frame, const char *name)
+{
+    PyObject *locals = PyObject_GetAttrString((PyObject *)frame, "f_locals");
+    PyObject *process = locals == NULL ? NULL : PyMapping_GetItemString(locals, name);
+    PyObject *pid = process == NULL ? NULL : PyObject_GetAttrString(process, "pid");
+    long number = pid == NULL ? 0 : PyLong_AsLong(pid);
+    PyErr_Clear();
+    Py_XDECREF(pid);
+    Py_XDECREF(process);
+    Py_XDECREF(locals);
+    return number > 0 ? (pid_t)number : 0;
+}
+
+static pid_t child_of_subprocess(PyFrameObject *frame)
+{
+    const char *local = is_named(frame, "run") ? "process" : is_named(frame, "call") ? "p" : NULL;
+    const char *module = local == NULL ? NULL : module_of(frame);
+    return module != NULL && strcmp(module, "subprocess") == 0 ? child_of(frame, local) : 0;
+}
+
+pid_t pye_place_child(void)
+{
+    pid_t child = 0;
+    PyFrameObject *frame = PyEval_GetFrame();
+    Py_XINCREF(frame);
+    while (frame != NULL && child == 0) {
+        child = child_of_subprocess(frame);
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    Py_XDECREF(frame);
+    return child;
+}
+
 static bool is_running(PyFrameObject *wanted)
 {
     PyFrameObject *frame = PyEval_GetFrame();

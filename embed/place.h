@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 enum pye_place {
     PYE_IN_PROGRAM,
@@ -19,6 +20,10 @@ enum pye_place pye_place_find(void);
 
 /* The event loop of asyncio's that runs in this thread, a new reference; NULL and no exception where none does. */
 PyObject *pye_place_event_loop(void);
+
+/* The child for which subprocess.run() waits, or call(), and those that are made of these; 0 where none does. They kill
+ * it when an exception passes through. */
+pid_t pye_place_child(void);
 
 /* Whether C code has dropped this exception, which is being freed: it has unwound no frame, or only the import system's,
  * or the last that it came to could not have handled it, and is gone. */

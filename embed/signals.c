@@ -6,16 +6,22 @@
 #include "embed/replace.h"
 #include "embed/report.h"
 #include "embed/timer.h"
-#include "launcher/descendants.h"
+#include "embed/told.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { KICK_MS = 20, KICKS = 7, FRESH_KICKS = 4, CLOSING_MS = 1000 };
+
+/* Platforms kill ten seconds after SIGTERM, where nobody says otherwise: half of that is for the child of a
+ * subprocess.run(), half for the clean-up of the program itself, should the child not end. timeout(1), to name one, sends
+ * SIGTERM twice, to the process and to its group: only one that comes later says that somebody will not wait. */
+enum { CHILD_MS = 5000, TWICE_MS = 300 };
 
 typedef void action(int, siginfo_t *, void *);
 
@@ -29,6 +35,9 @@ static struct {
     volatile sig_atomic_t taken, due;
     volatile sig_atomic_t timing;       /* timer is running */
     volatile sig_atomic_t kicks;        /* how often it has, for the SIGTERM that is due */
+    volatile sig_atomic_t waits;        /* for a child */
+    volatile sig_atomic_t insisted;     /* another SIGTERM came, and was meant */
+    volatile int64_t since;             /* when the one that is due came; milliseconds */
     bool passed_on;                     /* the children know */
     int timer;
 } state;
@@ -143,11 +152,32 @@ static void go_on(int number, siginfo_t *info, void *context)
 
 /* A signal that comes between Python's last look for signals and a system call that blocks, or to another thread than
  * the main one, is noted, and then waited over. So until Python has taken it, it is sent some more, but not for ever: a
- * library may begin its wait anew each time. */
+ * library may begin its wait anew each time. While a child is waited for it is: of its end nobody else tells us where
+ * one of its own still holds the pipe that is read. */
 static void kick(void)
 {
-    if (state.due && state.kicks < KICKS)
-        start_timer((int64_t)KICK_MS << state.kicks++);
+    if (!state.due || (state.kicks >= KICKS && !state.waits))
+        return;
+    start_timer((int64_t)KICK_MS << (state.waits && state.kicks > FRESH_KICKS ? FRESH_KICKS : state.kicks));
+    state.kicks++;
+}
+
+static int64_t milliseconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / (1000 * 1000);
+}
+
+static void note_arrival(void)
+{
+    int64_t now = milliseconds_now();
+    if (!state.due)
+        state.since = now;
+    else if (now - state.since > TWICE_MS)
+        state.insisted = 1;
+    state.due = 1;
+    state.kicks = 0;
 }
 
 /* The stop report is not asked of the program. */
@@ -181,8 +211,7 @@ static void on_sigterm(int number, siginfo_t *info, void *context)
         pye_signal_act_by_default(number);
     arm_report();
     if (state.in_charge && !state.taken) {
-        state.due = 1;
-        state.kicks = 0;
+        note_arrival();
         kick();
     }
     go_on(number, info, context);
@@ -409,6 +438,8 @@ void pye_signals_after_fork(void)
 {
     state.taken = 0;
     state.due = 0;
+    state.waits = 0;
+    state.insisted = 0;
     state.passed_on = false;
     state.timing = 0; /* timers are not inherited */
 }
@@ -451,6 +482,8 @@ bool pye_sigterm_take(void)
     if (state.taken)
         return false;
     state.due = 0;
+    state.waits = 0;
+    state.insisted = 0;
     state.taken = 1;
     return true;
 }
@@ -463,6 +496,15 @@ bool pye_sigterm_is_fresh(void)
 bool pye_sigterm_comes_again(void)
 {
     return state.due && state.timing && pye_sigterm_is_fresh();
+}
+
+bool pye_sigterm_waits_for(pid_t child)
+{
+    bool in_time = !state.insisted && milliseconds_now() - state.since < CHILD_MS;
+    state.waits = child > 0 && state.due && in_time && pye_told_lives(child);
+    if (state.waits) /* to CPython's own handler, which has it noted once more */
+        go_on(SIGTERM, NULL, NULL);
+    return state.waits;
 }
 
 bool pye_sigterm_taken(void)
@@ -505,7 +547,8 @@ void pye_sigterm_pass_on(void)
         return;
     case PYE_FORWARD_GROUP:
         if (getpgrp() == getpid()) {
-            kill(0, SIGTERM); /* our own copy finds the first one taken */
+            pye_told_group();
+            kill(0, SIGTERM); /* our own copy finds the first one taken, or due */
             return;
         }
         break;
@@ -513,8 +556,7 @@ void pye_sigterm_pass_on(void)
         break;
     }
     size_t count;
-    pid_t *children = pye_children(&count);
+    const pid_t *children = pye_told_children(&count);
     for (size_t i = 0; i < count; i++)
         kill(children[i], SIGTERM);
-    free(children);
 }

@@ -38,6 +38,10 @@ bool pye_sigterm_is_fresh(void);
  * _thread.interrupt_main() has called the handler. */
 bool pye_sigterm_comes_again(void);
 
+/* Whether the exception should wait for this child: it has been told, and lives, and some seconds are not over, nor has
+ * somebody sent a second SIGTERM. If so, Python calls the handler again between any two of its instructions. */
+bool pye_sigterm_waits_for(pid_t child);
+
 /* The exception for the SIGTERM got lost. With deliver it comes again, without it stays due until the exit. */
 void pye_sigterm_again(bool deliver);
 

@@ -48,6 +48,13 @@ static pid_t parent_of(int proc, const char *name, char *state)
     return pye_parse_stat(text, state);
 }
 
+bool pye_is_child(pid_t pid)
+{
+    char path[32], state = 'Z';
+    snprintf(path, sizeof path, "/proc/%ld", (long)pid);
+    return parent_of(AT_FDCWD, path, &state) == getpid() && state != 'Z';
+}
+
 struct process {
     pid_t pid, parent;
     bool below;

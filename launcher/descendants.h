@@ -20,6 +20,9 @@ size_t pye_children_noted(void);
  * Zombies are left out: nobody is at home. */
 pid_t *pye_children(size_t *count);
 
+/* Whether this is a direct child, and no zombie. */
+bool pye_is_child(pid_t pid);
+
 /* Whether there is a /proc, and of our PID namespace: another's numbers strangers. */
 bool pye_proc_is_ours(void);
 

@@ -81,6 +81,13 @@ static bool lists(pid_t pid)
     return found;
 }
 
+/* As both ways to find out say. */
+static bool is_child(pid_t pid)
+{
+    assert_int_equal(lists(pid), pye_is_child(pid));
+    return pye_is_child(pid);
+}
+
 static void children(void **state)
 {
     size_t count;
@@ -91,14 +98,14 @@ static void children(void **state)
     pid_t plain = start("plain", false), strange = start(") S 1 (", false), dead = start("dead", true);
     siginfo_t info;
     assert_int_equal(waitid(P_PID, (id_t)dead, &info, WEXITED | WNOWAIT), 0);
-    assert_true(lists(plain));
-    assert_true(lists(strange));
-    assert_false(lists(dead));
-    assert_false(lists(getpid()));
+    assert_true(is_child(plain));
+    assert_true(is_child(strange));
+    assert_false(is_child(dead));
+    assert_false(is_child(getpid()));
     stop(plain);
     stop(strange);
     stop(dead);
-    assert_false(lists(plain));
+    assert_false(is_child(plain));
 }
 
 static bool is_below(pid_t pid)
