@@ -1,5 +1,6 @@
 #include "embed/place.h"
 
+#include "embed/signals.h"
 #include "embed/startup.h"
 
 #include <frameobject.h>
@@ -55,11 +56,16 @@ static const char *module_of(PyFrameObject *frame)
     return text;
 }
 
+static bool is_of(PyFrameObject *frame, const char *name)
+{
+    const char *module = module_of(frame);
+    return module != NULL && strcmp(module, name) == 0;
+}
+
 /* The program has ended, but for its threads. */
 static bool waits_for_threads(PyFrameObject *frame)
 {
-    const char *module = module_of(frame);
-    return module != NULL && strcmp(module, "threading") == 0 && is_named(frame, "_shutdown");
+    return is_named(frame, "_shutdown") && is_of(frame, "threading");
 }
 
 static enum pye_place place_by_bottom(void)
@@ -180,26 +186,42 @@ static pid_t child_of(PyFrameObject *frame, const char *name)
     return number > 0 ? (pid_t)number : 0;
 }
 
-static pid_t child_of_subprocess(PyFrameObject *frame)
+static bool runs_child(PyFrameObject *frame)
 {
-    const char *local = is_named(frame, "run") ? "process" : is_named(frame, "call") ? "p" : NULL;
-    const char *module = local == NULL ? NULL : module_of(frame);
-    return module != NULL && strcmp(module, "subprocess") == 0 ? child_of(frame, local) : 0;
+    return (is_named(frame, "run") || is_named(frame, "call")) && is_of(frame, "subprocess");
 }
 
-pid_t pye_place_child(void)
+/* The innermost frame of that kind, a new reference; NULL where there is none. */
+static PyFrameObject *find_frame(bool (*is_wanted)(PyFrameObject *frame))
 {
-    pid_t child = 0;
     PyFrameObject *frame = PyEval_GetFrame();
     Py_XINCREF(frame);
-    while (frame != NULL && child == 0) {
-        child = child_of_subprocess(frame);
+    while (frame != NULL && !is_wanted(frame)) {
         PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
         frame = back;
     }
+    return frame;
+}
+
+pid_t pye_place_child(void)
+{
+    PyFrameObject *frame = find_frame(runs_child);
+    pid_t child = frame == NULL ? 0 : child_of(frame, is_named(frame, "run") ? "process" : "p");
     Py_XDECREF(frame);
     return child;
+}
+
+static bool serves_forks(PyFrameObject *frame)
+{
+    return is_named(frame, "main") && is_of(frame, "multiprocessing.forkserver");
+}
+
+bool pye_place_is_fork_server(void)
+{
+    PyFrameObject *frame = pye_signals_forked() ? NULL : find_frame(serves_forks);
+    Py_XDECREF(frame);
+    return frame != NULL;
 }
 
 static bool is_running(PyFrameObject *wanted)

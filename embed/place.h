@@ -21,6 +21,9 @@ enum pye_place pye_place_find(void);
 /* The event loop of asyncio's that runs in this thread, a new reference; NULL and no exception where none does. */
 PyObject *pye_place_event_loop(void);
 
+/* Whether this is the server that multiprocessing's start method forkserver forks from, and none of its children. */
+bool pye_place_is_fork_server(void);
+
 /* The child for which subprocess.run() waits, or call(), and those that are made of these; 0 where none does. They kill
  * it when an exception passes through. */
 pid_t pye_place_child(void);

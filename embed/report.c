@@ -82,12 +82,20 @@ void pye_report_arm(void)
         pye_timer_set(report.timer, report.after);
 }
 
+void pye_report_forget(void)
+{
+    int timer = report.timer; /* a SIGTERM that comes between the two starts another */
+    bool armed = report.armed;
+    report.armed = 0;
+    if (armed)
+        pye_timer_delete(timer);
+}
+
 void pye_report_disarm(void)
 {
     /* faulthandler takes its handlers back, and the timer would kill. */
-    if (report.armed)
-        pye_timer_delete(report.timer);
     report.after = 0;
+    pye_report_forget();
 }
 
 void pye_report_after_fork(void)

@@ -23,6 +23,9 @@ bool pye_report_take(const siginfo_t *info);
 /* A SIGTERM came. Only the first counts. Async-signal-safe. */
 void pye_report_arm(void);
 
+/* The SIGTERM was none that should end the process. */
+void pye_report_forget(void);
+
 /* No report can be made any more: the interpreter goes away. */
 void pye_report_disarm(void);
 

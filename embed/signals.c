@@ -29,6 +29,7 @@ static struct {
     struct pye_settings settings;
     struct sigaction next[PYE_SIGNALS]; /* whom a signal that we chained goes on to */
     PyObject *handler;                  /* ours for SIGTERM */
+    bool forked;                        /* off a process that ran Python */
     pid_t owner;                        /* a forked child is not us until pye_signals_adopt */
     bool ignored;                       /* SIGTERM was ignored when the process began */
     volatile sig_atomic_t in_charge;    /* handler is the one that Python calls */
@@ -434,14 +435,25 @@ int pye_sigterm_closing(void)
     return result;
 }
 
-void pye_signals_after_fork(void)
+static void forget_sigterm(void)
 {
     state.taken = 0;
     state.due = 0;
     state.waits = 0;
     state.insisted = 0;
     state.passed_on = false;
+}
+
+void pye_signals_after_fork(void)
+{
+    forget_sigterm();
     state.timing = 0; /* timers are not inherited */
+    state.forked = true;
+}
+
+bool pye_signals_forked(void)
+{
+    return state.forked;
 }
 
 void pye_signals_adopt(void)
@@ -468,6 +480,7 @@ void pye_signals_resume(const struct pye_settings *settings, bool sigterm_ignore
     state.ignored = sigterm_ignored;
     pye_signals_after_fork();
     pye_signals_adopt();
+    state.forked = false;
     for (int number = 1; number < PYE_SIGNALS; number++) {
         if (mapped(number))
             resume_mapped(number);
@@ -486,6 +499,13 @@ bool pye_sigterm_take(void)
     state.insisted = 0;
     state.taken = 1;
     return true;
+}
+
+void pye_sigterm_dismiss(void)
+{
+    forget_sigterm();
+    stop_timer();
+    pye_report_forget();
 }
 
 bool pye_sigterm_is_fresh(void)

@@ -42,6 +42,9 @@ bool pye_sigterm_comes_again(void);
  * somebody sent a second SIGTERM. If so, Python calls the handler again between any two of its instructions. */
 bool pye_sigterm_waits_for(pid_t child);
 
+/* Nothing is made of this SIGTERM here: it is as if none had come, and the next one is passed on as well. */
+void pye_sigterm_dismiss(void);
+
 /* The exception for the SIGTERM got lost. With deliver it comes again, without it stays due until the exit. */
 void pye_sigterm_again(bool deliver);
 
@@ -64,6 +67,9 @@ void pye_sigterm_end(void) __attribute__((noreturn));
  * has nothing of its own yet would unwind its parent's stack, and then execs perhaps, which forgets what is noted. */
 void pye_signals_after_fork(void);
 void pye_signals_adopt(void);
+
+/* Whether this is a forked child of a process that ran Python. */
+bool pye_signals_forked(void);
 
 /* In a process that starts from a snapshot: the handlers are the snapshot's, all else is the new process's. */
 void pye_signals_resume(const struct pye_settings *settings, bool sigterm_ignored);

@@ -215,8 +215,11 @@ static PyObject *terminate(PyObject *module, PyObject *const *args, Py_ssize_t c
         Py_RETURN_NONE;
     looking = true;
     pye_sigterm_pass_on();
+    bool serves = pye_place_is_fork_server();
+    if (serves) /* its clients get the exit codes of its children from it; when they are gone it ends by itself */
+        pye_sigterm_dismiss();
     enum pye_place place = pye_place_find();
-    bool waits = can_wait(place);
+    bool waits = serves || can_wait(place);
     looking = false;
     if (waits)
         Py_RETURN_NONE;

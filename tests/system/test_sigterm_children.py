@@ -135,10 +135,31 @@ def test_stop_with_multiprocessing_workers():
             status = child.wait()
             return status, child.report.all().decode().splitlines()[-2:], child.err.all()
 
-    results = dict(zip(METHODS, gather(check, METHODS)))
-    assert results["fork"] == results["spawn"] == (-TERM, ["worker cleaned", "exitcode -15"], b"")
-    status, words, err = results["forkserver"]  # its worker is a grandchild, which the server's end reaches or not
-    assert (status, err) == (-TERM, b""), words
+    assert gather(check, METHODS) == [(-TERM, ["worker cleaned", "exitcode -15"], b"")] * 3
+
+
+def test_a_sigterm_to_the_fork_server():
+    """It goes on to the workers that there are, every time; the server stays, and ends with its clients."""
+    running = Family("fork_server")
+    with running as child:
+        at = child.report.wait("server ")
+        server = int(child.report.data[at:child.report.wait("\n", at)])
+        up = 0
+        for times in (1, 2):
+            for _ in range(2):
+                up = child.report.wait("worker up\n", up)
+            wait_asleep(server)
+            os.kill(server, TERM)
+            child.report.wait(f"exitcodes {times} [-15, -15]\n")
+        wait_asleep(server)
+        os.kill(server, TERM)  # it has no children now
+        wait_asleep(server)
+        child.type("go\n")
+        assert child.wait() == 0
+        until(lambda: not running.members(), f"no process of the family is left: {running.members()}")
+        words = child.report.all().decode().splitlines()
+        assert words.count("worker cleaned") == 4 and words[-1] == "exitcode 3"
+        assert child.err.all() == b""
 
 
 def test_pools_leave_no_process():

@@ -162,6 +162,23 @@ def stop_with_worker(method):
         tell("exitcode", process.exitcode)
 
 
+def fork_server():
+    """The server of the start method forkserver is told, and goes on."""
+    from multiprocessing import forkserver
+    for times in (1, 2):
+        workers = [start_worker("forkserver") for _ in range(2)]
+        if times == 1:
+            tell("server", forkserver._forkserver._forkserver_pid)
+        for process in workers:
+            process.join()
+        tell("exitcodes", times, [process.exitcode for process in workers])
+    sys.stdin.readline()
+    process = multiprocessing.get_context("forkserver").Process(target=sys.exit, args=(3,))
+    process.start()
+    process.join()
+    tell("exitcode", process.exitcode)
+
+
 def nobody(method):
     """Pools and executors are left behind without a word and without a process."""
     import concurrent.futures
