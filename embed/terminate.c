@@ -190,8 +190,8 @@ static int raise_later(void *unused)
 
 /* Whether it will be raised in a moment, at a place where it does not get lost, or the process end in a moment. It stays due
  * till then: should the moment not come, the signal comes again by itself. The import system may also sleep, until another
- * thread has imported; an atexit function may have nothing else to do but to wait, and only the signal calls us then. The child
- * of a subprocess.run() has seconds: it was told to clean up, and the exception would kill it at that. */
+ * thread has imported; an atexit function may have nothing else to do but to wait, and only the signal calls us then. The
+ * child of a subprocess.run() has seconds: it was told to clean up, and the exception would kill it at that. */
 static bool can_wait(enum pye_place place)
 {
     if (place != PYE_BEFORE_PROGRAM && pye_sigterm_waits_for(pye_place_child()))
