@@ -156,16 +156,8 @@ static bool load_segments(const ElfW(Ehdr) *header, int fd, uint64_t base)
     size_t bytes = header->e_phnum * sizeof *segments;
     if (bytes > sizeof segments || pread(fd, segments, bytes, (off_t)header->e_phoff) != (ssize_t)bytes)
         return false;
-    for (size_t i = 0; i < header->e_phnum; i++) {
-        struct pye_step steps[PYE_SEGMENT_STEPS];
-        size_t count = segments[i].p_type == PT_LOAD ? pye_segment_plan(steps, &segments[i], base, fd) : 0;
-        for (size_t step = 0; step < count; step++) {
-            errno = pye_step(&steps[step]);
-            if (errno != 0)
-                return false;
-        }
-    }
-    return true;
+    errno = pye_segments_map(segments, header->e_phnum, base, fd);
+    return errno == 0;
 }
 
 /* Loads a file that may lie anywhere. Its entry; 0, with a line printed. */
@@ -179,7 +171,7 @@ static uint64_t load(const char *path, uint64_t base)
     }
     errno = ENOEXEC;
     bool loaded = pread(fd, &header, sizeof header, 0) == sizeof header
-                  && memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 && header.e_type == ET_DYN
+                  && pye_is_elf(&header) && header.e_type == ET_DYN
                   && header.e_phentsize == sizeof(ElfW(Phdr)) && load_segments(&header, fd, base);
     if (!loaded)
         fail(path);

@@ -26,33 +26,35 @@ static bool is_right(struct pye_start *start, struct pye_options *options)
            && pye_conditions_words_hold(start->unconfirmed, start->argv, reason);
 }
 
-static void begin_anew(const struct pye_start *start, char **argv) __attribute__((noreturn));
-static void begin_anew(const struct pye_start *start, char **argv)
-{
-    sigprocmask(SIG_SETMASK, &start->signals, NULL);
-    if (argv != NULL && setenv(PYE_RESTORE_TRIES, "0", 1) == 0)
-        execv("/proc/self/exe", argv);
-    pye_log("%s was used, and does not fit, and pyentry cannot begin anew: %s", start->name, strerror(errno));
-    _exit(EXIT_FAILURE);
-}
+static char **words; /* the command line, before the options are taken out of it */
 
-void pye_confirm(struct pye_start *start)
+bool pye_confirm(struct pye_start *start)
 {
     struct pye_options options;
     size_t bytes = ((size_t)start->argc + 1) * sizeof *start->argv;
-    char **words = malloc(bytes);
+    words = malloc(bytes);
     if (words != NULL)
         memcpy(words, start->argv, bytes);
     pye_log_hold(true);
     bool right = is_right(start, &options);
-    if (pye_log_hold(false) || !right || words == NULL)
-        begin_anew(start, words);
+    if (pye_log_hold(false) || !right)
+        return false;
     free(words);
     pye_restore_forget();
     pye_warn_of_shell();
     pye_supervised(&options);
     start->settings = options.python;
     start->log_format = (int)options.log_format;
+    return true;
+}
+
+void pye_begin_anew(const struct pye_start *start)
+{
+    sigprocmask(SIG_SETMASK, &start->signals, NULL);
+    if (words != NULL && setenv(PYE_RESTORE_TRIES, "0", 1) == 0)
+        execv("/proc/self/exe", words);
+    pye_log("%s was used, and does not fit, and pyentry cannot begin anew: %s", start->name, strerror(errno));
+    _exit(EXIT_FAILURE);
 }
 
 #endif

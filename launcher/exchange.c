@@ -38,6 +38,20 @@ static void advise(const struct pye_image_area *area)
         pye_call(__NR_madvise, area->start, area->end - area->start, MADV_DONTDUMP, 0, 0, 0);
 }
 
+/* Into memory that is there. Where that fails it is there no more. */
+static int map_runs(const struct pye_exchange *exchange, const struct pye_image_area *area,
+                    const struct pye_image_run *runs)
+{
+    int error = 0;
+    for (uint32_t i = 0; error == 0 && i < area->runs; i++) {
+        struct pye_step step = run_step(exchange, area, &runs[i]);
+        error = pye_step(&step);
+    }
+    if (error != 0)
+        pye_call(__NR_munmap, area->start, area->end - area->start, 0, 0, 0, 0);
+    return error;
+}
+
 /* 0 or an error number. */
 static int map_area(const struct pye_exchange *exchange, const struct pye_image_area *area,
                     const struct pye_image_run *runs)
@@ -53,10 +67,8 @@ static int map_area(const struct pye_exchange *exchange, const struct pye_image_
         if (area->kind == PYE_AREA_SHARED)
             step.flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
         error = pye_step(&step);
-        for (uint32_t i = 0; error == 0 && i < area->runs; i++) {
-            step = run_step(exchange, area, &runs[i]);
-            error = pye_step(&step);
-        }
+        if (error == 0)
+            error = map_runs(exchange, area, runs);
     }
     if (error == 0 && area->advice != 0)
         advise(area);
@@ -92,7 +104,7 @@ int pye_exchange_arena(const struct pye_exchange *exchange)
         int error = in_program(exchange, area) ? 0 : map_area(exchange, area, runs);
         if (error == 0)
             continue;
-        forget(exchange, error == EEXIST ? i : i + 1);
+        forget(exchange, i);
         return error;
     }
     return 0;

@@ -18,7 +18,8 @@ enum { MOST_HEADERS = 24, NOT_FOUND_STATUS = 127 };
 /* The C library's own first instruction of a program. */
 extern void _start(void); /* NOLINT(bugprone-reserved-identifier) */
 
-/* From the stack pointer: leaves the stack as it was, and goes where it is told. */
+/* From the stack pointer: leaves the stack as it was, and goes where it is told. A loader that somebody has called by its own
+ * name gives us something for atexit, which the kernel does not: all is done then. */
 __asm__(".pushsection .text\n"
         ".globl pye_first\n"
         ".hidden pye_first\n"
@@ -26,6 +27,8 @@ __asm__(".pushsection .text\n"
         "pye_first:\n\t"
         ".cfi_startproc\n\t"
         ".cfi_undefined rip\n\t"
+        "test %rdx, %rdx\n\t"
+        "jnz _start\n\t"
         "xor %ebp, %ebp\n\t"
         "mov %rsp, %rbx\n\t"
         "mov %rsp, %rdi\n\t"
@@ -83,18 +86,6 @@ static uint64_t find_place(const ElfW(Phdr) *segments, size_t count)
     return (uint64_t)place;
 }
 
-static void map_segments(const ElfW(Phdr) *segments, size_t count, uint64_t base, int file)
-{
-    struct pye_step steps[PYE_SEGMENT_STEPS];
-    for (size_t i = 0; i < count; i++) {
-        size_t planned = segments[i].p_type == PT_LOAD ? pye_segment_plan(steps, &segments[i], base, file) : 0;
-        for (size_t step = 0; step < planned; step++) {
-            if (pye_step(&steps[step]) != 0)
-                fail();
-        }
-    }
-}
-
 /* Returns its entry. */
 static uint64_t load_loader(uint64_t *base)
 {
@@ -102,12 +93,13 @@ static uint64_t load_loader(uint64_t *base)
     const ElfW(Ehdr) *header = (const void *)page;
     long file = pye_call(__NR_open, (uint64_t)loader, O_RDONLY | O_CLOEXEC, 0, 0, 0, 0);
     if (file < 0 || pye_call(__NR_pread64, (uint64_t)file, (uint64_t)page, sizeof page, 0, 0, 0) != sizeof page
-        || header->e_type != ET_DYN || header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff > sizeof page
+        || !pye_is_elf(header) || header->e_type != ET_DYN || header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff > sizeof page
         || header->e_phnum > (sizeof page - header->e_phoff) / sizeof(ElfW(Phdr)))
         fail();
     const ElfW(Phdr) *segments = (const void *)(page + header->e_phoff);
     *base = find_place(segments, header->e_phnum);
-    map_segments(segments, header->e_phnum, *base, (int)file);
+    if (pye_segments_map(segments, header->e_phnum, *base, (int)file) != 0)
+        fail();
     pye_call(__NR_close, (uint64_t)file, 0, 0, 0, 0, 0);
     return *base + header->e_entry;
 }
@@ -119,8 +111,11 @@ static void add_request(ElfW(auxv_t) *auxiliary)
     const ElfW(Phdr) *given = at(table->a_un.a_val);
     if (count->a_un.a_val >= MOST_HEADERS)
         fail();
-    for (size_t i = 0; i < count->a_un.a_val; i++)
+    for (size_t i = 0; i < count->a_un.a_val; i++) {
         headers[i] = given[i];
+        if (given[i].p_type == PT_PHDR) /* by which the loader would take us for moved: this is another place */
+            headers[i].p_type = PT_NULL;
+    }
     headers[count->a_un.a_val++] = (ElfW(Phdr)){.p_type = PT_INTERP, .p_flags = PF_R, .p_align = 1,
                                                 .p_vaddr = (uint64_t)loader, .p_paddr = (uint64_t)loader,
                                                 .p_filesz = sizeof loader, .p_memsz = sizeof loader};

@@ -29,6 +29,17 @@ void pye_image_seal(struct pye_image_header *header, const void *tables)
     header->header_checksum = header_checksum(header);
 }
 
+const char *pye_image_check_file(const struct stat *file, uid_t user)
+{
+    if (!S_ISREG(file->st_mode))
+        return "it is no regular file";
+    if (file->st_uid != 0 && file->st_uid != user)
+        return "it belongs to another user";
+    if (file->st_mode & (S_IWGRP | S_IWOTH))
+        return "others than its owner may write to it";
+    return NULL;
+}
+
 /* --- the header --- */
 
 static bool is_page(uint64_t number)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* Snapshots are made and used where addresses, registers and the C library are known. */
 #if defined(__x86_64__) && defined(__GLIBC__)
@@ -126,6 +127,9 @@ void pye_image_seal(struct pye_image_header *header, const void *tables);
 /* Whether these bytes are the header of an image of this version. NULL: they are, and the sizes are in bounds; else
  * what is wrong with them. */
 const char *pye_image_check_header(const struct pye_image_header *header, uint64_t file_bytes);
+
+/* Whose file it is: whoever could write it could run code as whoever starts from it. NULL: it can be trusted. */
+const char *pye_image_check_file(const struct stat *file, uid_t user);
 
 /* Whether the tables make sense and agree with the header, which was found right. NULL, and the pointers of image set;
  * else what is wrong. */

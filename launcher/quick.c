@@ -81,12 +81,13 @@ static uint64_t auxiliary_value(const ElfW(auxv_t) *auxiliary, uint64_t type)
 }
 
 /* An init is another process than Python's; under a limit on address space what goes first matters; a bundle has a
- * command line of its own kind; and the way back must be there. */
-static bool is_simple(void)
+ * command line of its own kind; the loader takes variables away from a program with its owner's rights; and the way back
+ * must be there. */
+static bool is_simple(const ElfW(auxv_t) *auxiliary)
 {
     static const char self[] = "/proc/self/exe";
     struct rlimit limit = {.rlim_cur = 0};
-    return !pye_mark_is_set() && pye_call(__NR_getpid, 0, 0, 0, 0, 0, 0) != 1
+    return !pye_mark_is_set() && auxiliary_value(auxiliary, AT_SECURE) == 0 && pye_call(__NR_getpid, 0, 0, 0, 0, 0, 0) != 1
            && pye_call(__NR_access, address(self), X_OK, 0, 0, 0, 0) == 0
            && pye_call(__NR_prlimit64, 0, RLIMIT_AS, 0, address(&limit), 0, 0) == 0 && limit.rlim_cur == RLIM_INFINITY;
 }
@@ -94,11 +95,10 @@ static bool is_simple(void)
 static bool is_trusted(int file, uint64_t *bytes)
 {
     struct stat now = {.st_size = 0};
-    if (pye_call(__NR_fstat, (uint64_t)file, address(&now), 0, 0, 0, 0) != 0 || !S_ISREG(now.st_mode))
+    if (pye_call(__NR_fstat, (uint64_t)file, address(&now), 0, 0, 0, 0) != 0)
         return false;
     *bytes = (uint64_t)now.st_size;
-    return (now.st_uid == 0 || now.st_uid == (uid_t)pye_call(__NR_geteuid, 0, 0, 0, 0, 0, 0))
-           && (now.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+    return pye_image_check_file(&now, (uid_t)pye_call(__NR_geteuid, 0, 0, 0, 0, 0, 0)) == NULL;
 }
 
 /* pyentry itself: its writable part, and its build id. */
@@ -145,7 +145,7 @@ static bool read_header(struct pye_image_header *header, int file, const ElfW(au
 }
 
 /* The room, with the tables behind its steps; NULL. */
-static struct room *read_tables(const struct pye_image_header *header, int file, uint64_t *bytes)
+static struct room *make_room(const struct pye_image_header *header, int file, uint64_t *bytes)
 {
     struct pye_exchange exchange = {.image.header = *header, .file = file, .archive = -1};
     uint64_t steps = sizeof(struct room) + pye_exchange_most(&exchange) * sizeof(struct pye_step);
@@ -182,13 +182,13 @@ void pye_quick(int argc, char **argv, char **environment, const ElfW(auxv_t) *au
     struct pye_image_header header;
     uint64_t bytes;
     const char *name = find_name(argc, argv, environment);
-    if (name == NULL || !is_simple())
+    if (name == NULL || !is_simple(auxiliary))
         return;
     long file = pye_call(__NR_openat, (uint64_t)AT_FDCWD, address(name),
                          O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0, 0, 0);
     if (file < 0)
         return;
-    struct room *room = read_header(&header, (int)file, auxiliary) ? read_tables(&header, (int)file, &bytes) : NULL;
+    struct room *room = read_header(&header, (int)file, auxiliary) ? make_room(&header, (int)file, &bytes) : NULL;
     if (room != NULL) {
         room->start.argc = argc;
         room->start.argv = argv;

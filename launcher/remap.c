@@ -18,7 +18,7 @@ enum { FAILURE_STATUS = 1 };
 PART int map(const struct pye_step *step)
 {
     long at = pye_call(__NR_mmap, step->start, step->bytes, (uint64_t)step->protection, (uint64_t)step->flags,
-                          (uint64_t)step->fd, step->offset);
+                       (uint64_t)step->fd, step->offset);
     if (at == (long)step->start)
         return 0;
     if (at < 0)
@@ -32,7 +32,7 @@ PART int fill(const struct pye_step *step)
 {
     for (uint64_t done = 0; done < step->bytes;) {
         long got = pye_call(__NR_pread64, (uint64_t)step->fd, step->start + done, step->bytes - done,
-                               step->offset + done, 0, 0);
+                            step->offset + done, 0, 0);
         if (got == -EINTR)
             continue;
         if (got <= 0)

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,16 +48,10 @@ static bool because(const char *reason)
     return false;
 }
 
-/* Whoever could write it could run code as whoever starts from it. */
 static bool is_trusted(const struct stat *file)
 {
-    if (!S_ISREG(file->st_mode))
-        return because("it is no regular file");
-    if (file->st_uid != 0 && file->st_uid != geteuid())
-        return because("it belongs to another user");
-    if (file->st_mode & (S_IWGRP | S_IWOTH))
-        return because("others than its owner may write to it");
-    return true;
+    const char *wrong = pye_image_check_file(file, geteuid());
+    return wrong == NULL || because(wrong);
 }
 
 static bool read_image(uint64_t base, uint64_t bytes)
@@ -309,12 +304,21 @@ void pye_restore_forget(void)
     unsetenv(PYE_RESTORE_TRIES);
 }
 
+/* What began anew is called exe, by the name that it was executed by. */
+static void take_name(const char *program)
+{
+    const char *slash = program == NULL ? NULL : strrchr(program, '/');
+    if (program != NULL && getenv(PYE_RESTORE_TRIES) != NULL)
+        prctl(PR_SET_NAME, slash == NULL ? program : slash + 1);
+}
+
 /* base: as for pye_restore_watched. */
 static bool prepare(const struct pye_options *options, char **argv, uint64_t base)
 {
     bool usable = true;
     char *app[] = {argv[0], NULL}; /* no word of the app's is an option of python's */
     uint64_t bytes;
+    take_name(argv[0]);
     if (strcmp(options->restore, NONE) == 0) {
         restore.name = NULL;
     } else if (*options->restore != '\0') {

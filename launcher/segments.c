@@ -30,4 +30,22 @@ size_t pye_segment_plan(struct pye_step steps[PYE_SEGMENT_STEPS], const ElfW(Phd
     return count;
 }
 
+int pye_segments_map(const ElfW(Phdr) *headers, size_t count, uint64_t base, int fd)
+{
+    struct pye_step steps[PYE_SEGMENT_STEPS];
+    int error = 0;
+    for (size_t i = 0; i < count && error == 0; i++) {
+        size_t planned = headers[i].p_type == PT_LOAD ? pye_segment_plan(steps, &headers[i], base, fd) : 0;
+        for (size_t step = 0; step < planned && error == 0; step++)
+            error = pye_step(&steps[step]);
+    }
+    return error;
+}
+
+bool pye_is_elf(const ElfW(Ehdr) *header)
+{
+    return header->e_ident[EI_MAG0] == ELFMAG0 && header->e_ident[EI_MAG1] == ELFMAG1
+           && header->e_ident[EI_MAG2] == ELFMAG2 && header->e_ident[EI_MAG3] == ELFMAG3;
+}
+
 #endif

@@ -5,10 +5,16 @@
 #include "launcher/remap.h"
 
 #include <link.h>
+#include <stdbool.h>
 
 enum { PYE_SEGMENT_STEPS = 3 };
 
 /* The file's pages, zeros to the end of the last, and zero pages: what of them there is. Returns how many steps. */
 size_t pye_segment_plan(struct pye_step steps[PYE_SEGMENT_STEPS], const ElfW(Phdr) *segment, uint64_t base, int fd);
+
+/* Maps those that are to be loaded, of so many headers. 0, or an error number. */
+int pye_segments_map(const ElfW(Phdr) *headers, size_t count, uint64_t base, int fd);
+
+bool pye_is_elf(const ElfW(Ehdr) *header);
 
 #endif

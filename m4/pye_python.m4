@@ -218,7 +218,7 @@ AC_DEFUN([_PYE_PYTHON_QUICK], [
     AC_LINK_IFELSE([AC_LANG_PROGRAM()], [
       AS_IF([test -z "`LC_ALL=C $READELF -l conftest$EXEEXT | sed -n "$pye_request"`"], [
         pye_lean="$pye_lean quick"
-        PYE_QUICK_LDFLAGS='-Wl,--no-dynamic-linker -Wl,-e,pye_first'
+        PYE_QUICK_LDFLAGS='-Wl,--no-dynamic-linker -Wl,-u,pye_first -Wl,-e,pye_first'
         pye_called=$pye_loader])])])
   LDFLAGS=$pye_save_LDFLAGS
 ])

@@ -95,6 +95,15 @@ static void renew_actions(uint64_t *ignored)
     }
 }
 
+void pye_kernel_give_back(uint64_t ignored)
+{
+    for (int number = 1; number < PYE_SIGNALS; number++) {
+        bool ignores = ignored >> (number - 1) & 1;
+        struct action action = {.handler = (uint64_t)(uintptr_t)(ignores ? SIG_IGN : SIG_DFL)};
+        syscall(SYS_rt_sigaction, number, &action, NULL, MASK_BYTES);
+    }
+}
+
 /* The image was made without the kernel's clocks: they are at another address in each process. */
 static void renew_clocks(const struct pye_start *start)
 {

@@ -14,4 +14,7 @@ bool pye_kernel_note(void);
 /* First of all in a process that starts. *ignored: one bit for each signal, from the lowest, that was ignored. */
 void pye_kernel_renew(const struct pye_start *start, uint64_t *ignored);
 
+/* All signals have the actions again that they had when the process began. */
+void pye_kernel_give_back(uint64_t ignored);
+
 #endif

@@ -93,8 +93,10 @@ static int renew(const struct pye_start *start, uint64_t ignored)
 static void go_on(struct pye_start *start, uint64_t ignored) __attribute__((noreturn, noinline));
 static void go_on(struct pye_start *start, uint64_t ignored)
 {
-    if (start->unconfirmed != NULL)
-        pye_confirm(start);
+    if (start->unconfirmed != NULL && !pye_confirm(start)) {
+        pye_kernel_give_back(ignored);
+        pye_begin_anew(start);
+    }
     close(start->file);
     if (start->code_end != 0) /* NOLINTNEXTLINE(performance-no-int-to-ptr): addresses of this process */
         munmap((void *)start->code_start, start->code_end - start->code_start);

@@ -112,6 +112,40 @@ def test_beginning_anew(snap, tmp_path):
     assert calls.count("execve(") == 2
 
 
+IGNORING = """if True:
+    import signal, pyentry
+    for one in signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD:
+        signal.signal(one, signal.SIG_IGN)
+    pyentry.checkpoint()
+    print(open("/proc/self/comm").read().strip(),
+          [line.split()[1] for line in open("/proc/self/status") if line.startswith(("SigIgn", "SigBlk"))])
+"""
+
+
+def test_beginning_anew_without_what_the_snapshot_ignores(tmp_path):
+    """The signals that the snapshot ignores, and the name that the process has in ps."""
+    (tmp_path / "ignoring.py").write_text(IGNORING)
+    take(tmp_path / "a.snap", tmp_path / "ignoring.py")
+    words = [PYENTRY, f"--restore={tmp_path / 'a.snap'}", "-c", IGNORING.partition("checkpoint()")[2].strip()]
+    quick, ordinary = (run(words, env=clean_env(LC_ALL="C.UTF-8", **more)) for more in ({}, ORDINARY))
+    assert (quick.stdout, quick.stderr) == (ordinary.stdout, ordinary.stderr)
+    assert quick.stdout.startswith(os.path.basename(PYENTRY).encode()), quick.stdout
+
+
+def test_with_the_owner_s_rights(snap, tmp_path):
+    """The loader takes variables away that such a program must not believe."""
+    shutil.copy(PYENTRY, tmp_path / "pyentry")
+    (tmp_path / "pyentry").chmod(0o4755)
+    tmp_path.chmod(0o755)
+    command = ["setpriv", "--reuid=65534", "--clear-groups", tmp_path / "pyentry", f"--restore={snap}", "-c",
+               "import os; print('GCONV_PATH' in os.environ, os.geteuid())"]
+    for parent in list(tmp_path.parents)[:3]:
+        if parent.name.startswith("pytest-"):
+            parent.chmod(0o755)
+    done = run(command, env=clean_env(GCONV_PATH="/nowhere"))
+    assert done.stdout == b"False 0\n", done.stderr
+
+
 def test_an_init_does_not_go_this_way(snap, tmp_path):
     """PID 1 is an init, whose child goes the ordinary way."""
     done, calls = traced(tmp_path, "unshare", "--fork", "--pid", "--mount-proc", PYENTRY, "--restore-or-fail",
@@ -182,6 +216,13 @@ def test_variables_of_the_loader(tmp_path):
     assert "libc.so.6 => /" in shown and "not found" not in shown
     needed = run([PYENTRY, "-c", "pass"], env=clean_env(LD_TRACE_LOADED_OBJECTS="1")).stdout.decode()
     assert "libc.so.6 => /" in needed
+
+
+def test_the_loader_called_by_its_name():
+    """ld.so PROGRAM: the loader is there already."""
+    code = "import _pyentry; print(_pyentry.loader)"
+    loader = run([PYENTRY, "-c", code]).stdout.decode().strip()
+    assert run([loader, PYENTRY, "-c", code]).stdout.decode().strip() == loader
 
 
 def test_without_a_loader(tmp_path):
