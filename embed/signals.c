@@ -43,7 +43,8 @@ static struct {
     int timer;
 } state;
 
-static PyObject *python_signal; /* the _signal.signal that was replaced */
+static PyObject *python_signal;      /* the _signal.signal that was replaced */
+static PyObject *python_sigwaitinfo; /* of the same module */
 
 /* --- the ends of the process --- */
 
@@ -321,6 +322,28 @@ static int set_handler(int signal, PyObject *handler)
     return old == NULL ? -1 : 0;
 }
 
+/* The C library's sigwait() begins its wait anew after each signal, and Python's handlers do not run. Python's own
+ * sigwaitinfo() calls them, and differs in nothing but what it returns: a record that begins with the number. */
+static PyObject *wait_for_signal(PyObject *module, PyObject *signals)
+{
+    (void)module;
+    PyObject *info = PyObject_CallFunctionObjArgs(python_sigwaitinfo, signals, NULL);
+    PyObject *number = info == NULL ? NULL : PySequence_GetItem(info, 0);
+    Py_XDECREF(info);
+    return number;
+}
+
+static int replace_sigwait(void)
+{
+    static PyMethodDef definition = {.ml_meth = wait_for_signal, .ml_flags = METH_O};
+    PyObject *module = PyImport_ImportModule("_signal");
+    python_sigwaitinfo = module == NULL ? NULL : PyObject_GetAttrString(module, "sigwaitinfo");
+    PyObject *theirs = python_sigwaitinfo == NULL ? NULL : pye_replace("_signal", "sigwait", &definition);
+    Py_XDECREF(module);
+    Py_XDECREF(theirs);
+    return theirs == NULL ? -1 : 0;
+}
+
 /* --- the stages --- */
 
 /* The last to run in exit(3): it was the first to be registered. */
@@ -398,7 +421,7 @@ int pye_signals_install(void)
         .ml_flags = METH_FASTCALL,
     };
     python_signal = pye_replace("_signal", "signal", &definition);
-    if (python_signal == NULL)
+    if (python_signal == NULL || replace_sigwait() < 0)
         return -1;
     chain(PYE_REPORT_SIGNAL);
     return tell_python();

@@ -253,6 +253,12 @@ def system_beside_busy_thread():
     os.system(f"exec sleep {FOREVER}")
 
 
+def sigwait():
+    import signal
+    ready()
+    signal.sigwait({signal.SIGHUP})
+
+
 def waitpid():
     pid = os.fork()
     if pid == 0:
