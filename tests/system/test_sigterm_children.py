@@ -187,6 +187,7 @@ def test_children_do_not_inherit_the_handling():
         until(lambda: status_field(pid, "Name") == "sleep", "it is sleep")
         for name in ("SigBlk", "SigIgn", "SigCgt"):
             assert int(status_field(pid, name), 16) >> (TERM - 1) & 1 == 0, name
+        wait_asleep(child.pid)  # in run(), not in Popen() still, which nobody would wait for
         child.send()
         assert child.wait() == -TERM
         assert is_gone(pid)
