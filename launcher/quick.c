@@ -101,22 +101,25 @@ static bool is_trusted(int file, uint64_t *bytes)
     return pye_image_check_file(&now, (uid_t)pye_call(__NR_geteuid, 0, 0, 0, 0, 0, 0)) == NULL;
 }
 
-/* pyentry itself: its writable part, and its build id. */
+/* pyentry itself: its writable part, which some linkers cut in two, and its build id. */
 static bool is_this_program(const struct pye_image_header *header, const ElfW(auxv_t) *auxiliary)
 {
     const ElfW(Phdr) *segment = at(auxiliary_value(auxiliary, AT_PHDR));
+    uint64_t start = UINT64_MAX, end = 0;
     uint8_t id[PYE_BUILD_ID_BYTES] = {0};
-    bool same = false, known = false;
+    bool known = false;
     for (uint64_t i = auxiliary_value(auxiliary, AT_PHNUM); i > 0; i--, segment++) {
-        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W))
-            same = header->program_start == PYE_PAGE_DOWN(segment->p_vaddr)
-                   && header->program_end == PYE_PAGE_UP(segment->p_vaddr + segment->p_memsz);
+        uint64_t segment_end = segment->p_vaddr + segment->p_memsz;
+        bool writable = segment->p_type == PT_LOAD && (segment->p_flags & PF_W);
+        start = writable && segment->p_vaddr < start ? segment->p_vaddr : start;
+        end = writable && segment_end > end ? segment_end : end;
         if (segment->p_type == PT_NOTE && !known)
             known = pye_build_id_find(at(segment->p_vaddr), segment->p_memsz, id);
     }
     for (size_t i = 0; i < sizeof id; i++)
         known = known && id[i] == header->machine.build_id[PYE_PART_PYENTRY][i];
-    return same && known && header->entry == address((const void *)pye_resume);
+    return known && header->program_start == PYE_PAGE_DOWN(start) && header->program_end == PYE_PAGE_UP(end)
+           && header->entry == address((const void *)pye_resume);
 }
 
 static bool is_this_processor(const struct pye_image_header *header, const uint32_t cpu[PYE_CPU_WORDS],
