@@ -46,6 +46,7 @@ int main(int argc, char **argv)
         return pye_snapshot(argc, argv, &options);
     case PYE_SHOW_HELP:
         pye_options_help(); /* python adds its own: --help is still in argv */
+        options.restore_or_fail = PYE_OFF; /* no program's start */
         break;
     case PYE_RUN:
         break;

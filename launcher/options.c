@@ -124,7 +124,7 @@ static bool store(struct pye_options *options, const struct option *option, cons
         return parse_choice(text, option->argument, field);
     case PATH:
         *(const char **)field = text;
-        return true;
+        return *text != '\0';
     case DURATION:
         return pye_parse_duration(text, field);
     case SIGNAL_MAP:
@@ -166,7 +166,7 @@ static const char *takes(const struct option *option, const char *value)
     case SWITCH:
         return option->argument;
     case PATH:
-        return "the path of a file";
+        return "the path of a file, or none";
     case DURATION:
         return "a duration like 500ms, 8s or 2m, or 0 for never";
     case SIGNAL_MAP:

@@ -7,6 +7,15 @@
 
 #define NONE "none" /* in the place of a file: not even a bundle's own */
 
+/* Where none is named. */
+static bool go_without(const struct pye_options *options)
+{
+    if (options->restore_or_fail != PYE_ON)
+        return true;
+    pye_log("--restore-or-fail: there is no snapshot to start from; --restore=FILE or PYENTRY_RESTORE names one");
+    return false;
+}
+
 #if PYE_SNAPSHOTS
 
 #include "launcher/conditions.h"
@@ -329,7 +338,7 @@ static bool prepare(const struct pye_options *options, char **argv, uint64_t bas
         usable = is_usable(open_own_image(base, bytes), argv, app);
     }
     pye_restore_forget();
-    return usable || give_up(options);
+    return restore.name == NULL ? go_without(options) : usable || give_up(options);
 }
 
 bool pye_restore_prepare(const struct pye_options *options, char **argv)
@@ -354,7 +363,7 @@ bool pye_restore_prepare(const struct pye_options *options, char **argv)
 {
     (void)argv;
     if (*options->restore == '\0' || strcmp(options->restore, NONE) == 0)
-        return true;
+        return go_without(options);
     pye_log("%s is not used: snapshots are for x86-64 with glibc", options->restore);
     return options->restore_or_fail != PYE_ON;
 }

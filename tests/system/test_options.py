@@ -89,7 +89,7 @@ def test_bad_values_in_the_environment():
 
 def test_empty_and_missing_values():
     """--opt= and a last --opt without a value are refused."""
-    for option in OPTIONS:
+    for option in [*OPTIONS, "restore"]:
         for args in ([f"--{option}=", "-c", "pass"], [f"--{option}"], [f"--{option}", ""]):
             done = pyentry(*args)
             assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1), args

@@ -280,6 +280,25 @@ def test_pages_that_every_start_writes_to(snap, tmp_path):
         assert len([c for c in calls if "POPULATE_WRITE" in c and result in c]) == header(snap)["touched"]
 
 
+@pytest.mark.parametrize("options, variables", [
+    (["--restore-or-fail"], {}),
+    (["--restore-or-fail", "--restore=none"], {}),
+    ([], {"PYENTRY_RESTORE_OR_FAIL": "on"}),
+    (["--init=always"], {"PYENTRY_RESTORE_OR_FAIL": "on", "PYENTRY_RESTORE": ""}),
+])
+def test_nothing_to_start_from(options, variables):
+    """Without a snapshot there is no start that would do, either."""
+    done = run([PYENTRY, *options, "-c", "print('ran')"], env=clean_env(**variables))
+    assert refusal(done) == ("pyentry: --restore-or-fail: there is no snapshot to start from; "
+                             "--restore=FILE or PYENTRY_RESTORE names one\n")
+
+
+def test_a_python_that_is_started_needs_no_snapshot(snap):
+    """Neither option is handed on, so what the program starts is not refused."""
+    code = "import subprocess, sys; print(subprocess.call([sys.executable, '-c', 'pass']))"
+    assert said(snap, "-c", code, env=clean_env(PYENTRY_RESTORE=str(snap), PYENTRY_RESTORE_OR_FAIL="on")) == "0\n"
+
+
 def test_several_in_a_row(snap):
     """A start is not a matter of luck."""
     done = gather(lambda _: start(snap, "-c", "print(1)"), range(200))

@@ -45,7 +45,7 @@ static enum pye_action read_line(char *first, ...)
 static int clean(void **state)
 {
     static const char *const names[] = {"INIT", "FORWARD", "SIGNAL_MAP", "STOP_REPORT", "TERM_STATUS", "FAULTHANDLER",
-                                        "CPUS", "LOG_FORMAT"};
+                                        "CPUS", "LOG_FORMAT", "RESTORE"};
     char variable[64] = "PYENTRY_";
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -112,6 +112,7 @@ static void bad_values(void **state)
         {"--init=sometimes", "--init='sometimes'"},     {"--stop-report", "--stop-report needs a value"},
         {"--stop-reprot=8s", "mean --stop-report"},     {"--forwrd=main", "mean --forward"},
         {"--healthchekc", "mean --healthcheck"},        {"--healthcheck=x", "--healthcheck takes nothing behind"},
+        {"--restore=", "--restore='' is not valid: it takes the path of a file, or none"},
         {"--hepl", "mean --help"},                      {"--version=", "--version takes nothing behind"},
     };
     (void)state;
@@ -125,6 +126,15 @@ static void bad_values(void **state)
     setenv("PYENTRY_STOP_REPORT", "soon", 1);
     assert_int_equal(READ((char *)"x.py"), PYE_USAGE_ERROR);
     assert_non_null(strstr(complaint, "PYENTRY_STOP_REPORT='soon'"));
+}
+
+static void empty_paths(void **state)
+{
+    (void)state;
+    assert_int_equal(READ((char *)"--restore", (char *)"", (char *)"x.py"), PYE_USAGE_ERROR);
+    setenv("PYENTRY_RESTORE", "", 1); /* counts as unset */
+    assert_int_equal(READ((char *)"x.py"), PYE_RUN);
+    assert_string_equal(options.restore, "");
 }
 
 static void left_to_python(void **state)
@@ -206,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(defaults, clean),          cmocka_unit_test_setup(taken_out, clean),
         cmocka_unit_test_setup(command_line_wins, clean), cmocka_unit_test_setup(bad_values, clean),
+        cmocka_unit_test_setup(empty_paths, clean),
         cmocka_unit_test_setup(left_to_python, clean),    cmocka_unit_test_setup(commands, clean),
         cmocka_unit_test_setup(help_and_version, clean),  cmocka_unit_test_setup(reports, clean),
     };
