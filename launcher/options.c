@@ -168,7 +168,7 @@ static const char *takes(const struct option *option, const char *value)
     case PATH:
         return "the path of a file, or none";
     case DURATION:
-        return "a duration like 500ms, 8s or 2m, or 0 for never";
+        return "a duration like 500ms, 8s or 2m, at most 1440m, or 0 for never";
     case SIGNAL_MAP:
         return explain_map(value);
     case STATUS:

@@ -36,7 +36,8 @@ def test_a_shell_form_entrypoint(built):
     (["-m", "nowhere"], 1, "/usr/local/bin/pyentry: No module named nowhere"),
     (["nowhere.py"], 2, "pyentry: can't open file '/app/nowhere.py': [Errno 2] No such file or directory"),
     (["--stop-report=soon", "-m", "app"], 2,
-     "pyentry: --stop-report='soon' is not valid: it takes a duration like 500ms, 8s or 2m, or 0 for never"),
+     "pyentry: --stop-report='soon' is not valid: it takes a duration like 500ms, 8s or 2m, at most 1440m, "
+     "or 0 for never"),
     (["--stop-reprot=9s", "-m", "app"], 2,
      "pyentry: unknown option --stop-reprot: did you mean --stop-report? See pyentry --help"),
 ])

@@ -14,7 +14,7 @@ GOOD = {
     "init": ["auto", "never"], "forward": ["auto", "main", "group"], "faulthandler": ["on", "off"],
     "log-format": ["auto", "text", "json"],
     "signal-map": ["TERM=QUIT", "SIGTERM=SIGINT", "USR1=0", "15=2", "USR1=TERM,USR2=INT,HUP=0"],
-    "stop-report": ["0", "0s", "500ms", "8s", "2m", "1ms", "90s"], "term-status": ["0", "1", "143", "255"],
+    "stop-report": ["0", "0s", "500ms", "8s", "2m", "1ms", "90s", "1440m"], "term-status": ["0", "1", "143", "255"],
     "cpus": ["auto", "1", "2", "4321", "2147483647"]}
 BAD = {
     "init": ["foo", "AUTO", "Never", "auto ", " auto", "1", "autonever", "auto|never", "aut"],
@@ -25,7 +25,7 @@ BAD = {
                     "12a"],
     "cpus": ["0", "-1", "+1", " 1", "1.5", "AUTO", "all", "default", "0x2", "2147483648", "99999999999999999999"],
     "stop-report": ["8", "abc", "8x", "-1s", "s", "ms", "8 s", " 8s", "8s ", "1e3s", "8sm", "8ss", "0x8s", "--",
-                    "8,5s", "8h", "+8s", "99999999999999999999s", "9223372036854775807m", "1s500ms", "inf", "nan"],
+                    "8,5s", "8h", "+8s", "86401s", "1441m", "99999999999999999999s", "9223372036854775807m", "1s500ms", "inf", "nan"],
     "signal-map": ["TERM", "TERM=", "=TERM", "=", "TERM=FOO", "FOO=TERM", "TERM=INT,", ",TERM=INT",
                    "TERM=INT,,HUP=INT", "TERM:INT", "TERM=INT=HUP", "99=1", "1=99", "-1=1", "0=TERM", "TERM=-1",
                    "TERM = INT", "TERM=INT HUP=INT", "KILL=TERM", "STOP=TERM", "term=15x", "9=15", "SIG=TERM"]}
@@ -61,7 +61,7 @@ def wrong_refusal(option, value, name, result):
 
 
 TAKES = {"init": ["never"], "forward": ["group"], "faulthandler": ["off"], "term-status": ["255"], "cpus": ["or auto"],
-         "log-format": ["text"], "stop-report": ["8s", "2m", "500ms"], "signal-map": ["=", "FROM"]}
+         "log-format": ["text"], "stop-report": ["at most 1440m"], "signal-map": ["=", "FROM"]}
 
 
 def test_bad_values():

@@ -105,6 +105,7 @@ static void bad_values(void **state)
     static const struct {
         const char *argument, *named;
     } cases[] = {
+        {"--stop-report=86401s", "8s or 2m, at most 1440m"},
         {"--stop-report=8x", "--stop-report='8x'"},     {"--stop-report=", "--stop-report=''"},
         {"--forward=all", "--forward='all'"},           {"--forward=auto|main", "--forward='auto|main'"},
         {"--term-status=256", "--term-status='256'"},   {"--term-status=-1", "--term-status='-1'"},
