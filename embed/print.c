@@ -127,7 +127,7 @@ static PyObject *print(PyObject *module, PyObject *const *args, Py_ssize_t count
         if (flush || request.flush)
             result = flushed(result, file);
     } else {
-        pye_stdio_hold(&hold);
+        pye_stdio_hold(&hold, false);
         result = PyObject_Vectorcall(python_print, args, (size_t)count, names);
         if (flush)
             result = flushed(result, file);

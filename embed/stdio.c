@@ -39,6 +39,7 @@ static PyTypeObject *output_type, *file_type, *text_type;
 /* What this thread gathers between hold and release. */
 static _Thread_local struct {
     int depth;
+    bool whole;  /* what an inner hold gathers stays */
     bool firmly; /* what is for stderr stays at a flush, too */
     struct pye_queue queue[STREAMS];
     size_t taken[STREAMS]; /* bytes that ever came into the queue */
@@ -225,8 +226,8 @@ static PyObject *output_write(PyObject *self, PyObject *data)
 }
 
 /* The interpreter's own flush, when the program has ended: something is kept only where an exception cut off a write,
- * so it has waited enough. 0, or -1 with OSError set; after a SIGTERM a reader that went away is no error. */
-static int flush_in_passing(struct output *output)
+ * so it has waited enough. None, or NULL with OSError set; after a SIGTERM a reader that went away is no error. */
+static PyObject *flush_in_passing(struct output *output)
 {
     enum outcome outcome = STALLED;
     if (pye_channel_enter_soon(output->channel)) {
@@ -236,9 +237,9 @@ static int flush_in_passing(struct output *output)
         pye_channel_leave(output->channel);
     }
     if (outcome == FAILED && !pye_sigterm_taken())
-        return -1;
+        return NULL;
     PyErr_Clear(); /* a signal handler's: there is no program left */
-    return 0;
+    Py_RETURN_NONE;
 }
 
 static PyObject *output_flush(PyObject *self, PyObject *unused)
@@ -253,11 +254,8 @@ static PyObject *output_flush(PyObject *self, PyObject *unused)
         return NULL;
     if (output->kept.length == 0 || pye_channel_entered(output->channel))
         Py_RETURN_NONE;
-    if (PyEval_GetFrame() == NULL) {
-        if (flush_in_passing(output) < 0)
-            return NULL;
-        Py_RETURN_NONE;
-    }
+    if (PyEval_GetFrame() == NULL)
+        return flush_in_passing(output);
     if (pye_channel_enter(output->channel) < 0)
         return NULL;
     enum outcome outcome = write_kept(output);
@@ -433,9 +431,11 @@ bool pye_stdio_is_holding(void)
     return held.depth > 0;
 }
 
-void pye_stdio_hold(struct pye_hold *hold)
+void pye_stdio_hold(struct pye_hold *hold, bool whole)
 {
     memcpy(hold->taken, held.taken, sizeof held.taken);
+    hold->in_whole = held.whole;
+    held.whole |= whole;
     held.depth++;
 }
 
@@ -443,9 +443,7 @@ void pye_stdio_hold(struct pye_hold *hold)
  * printed, perhaps by a __str__ that does not return. It goes out behind what was there before, which it follows. */
 static bool stays(const struct pye_hold *hold, int index)
 {
-    if (held.depth == 0)
-        return false;
-    return held.taken[index] == hold->taken[index] || (held.firmly && index == STDERR);
+    return held.depth > 0 && (hold->in_whole || held.taken[index] == hold->taken[index]);
 }
 
 int pye_stdio_release(const struct pye_hold *hold)
@@ -454,6 +452,7 @@ int pye_stdio_release(const struct pye_hold *hold)
     if (held.depth == 0) /* this is a child, forked inside */
         return PyErr_Occurred() == NULL ? 0 : -1;
     held.depth--;
+    held.whole = hold->in_whole;
     PyErr_Fetch(&type, &value, &traceback);
     for (int i = 0; i < STREAMS; i++) {
         if (streams[i].output == NULL || stays(hold, i) || let_out(streams[i].output) == 0)
@@ -560,6 +559,7 @@ void pye_stdio_before_fork(void)
 void pye_stdio_after_fork(void)
 {
     held.depth = 0;
+    held.whole = false;
     held.firmly = false;
     for (int i = 0; i < STREAMS; i++) {
         struct stream *stream = &streams[i];

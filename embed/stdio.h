@@ -29,12 +29,14 @@ enum { PYE_STREAMS = 2 };
 /* What a hold found. */
 struct pye_hold {
     size_t taken[PYE_STREAMS];
+    bool in_whole;
 };
 
 /* Between hold and release, what this thread writes to the streams is gathered, and written in one piece at the
- * end. The two may be nested: the end of an inner hold that gathered anything for a stream writes what there is for it.
+ * end. The two may be nested: the end of an inner hold that gathered anything for a stream writes what there is for it,
+ * unless an outer one is for a text that is to stay whole, as a traceback, for which Python 3.13 calls print itself.
  * release: 0, or -1 with an exception: the one that was set before, or that of writing. */
-void pye_stdio_hold(struct pye_hold *hold);
+void pye_stdio_hold(struct pye_hold *hold, bool whole);
 int pye_stdio_release(const struct pye_hold *hold);
 
 /* Whether this thread gathers. */

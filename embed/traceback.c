@@ -87,7 +87,7 @@ static _Thread_local int depth;
 static PyObject *in_one_piece(PyObject *hook, PyObject *const *args, Py_ssize_t count)
 {
     struct pye_hold hold;
-    pye_stdio_hold(&hold);
+    pye_stdio_hold(&hold, true);
     size_t from = pye_stdio_held();
     /* At a prompt, where sys has a ps1, a person reads it. */
     bool entry = depth++ == 0 && pye_log_is_json() && PySys_GetObject("ps1") == NULL;
