@@ -1,6 +1,7 @@
 #include "embed/reader.h"
 
 #include "embed/channel.h"
+#include "embed/timer.h"
 
 #include <Python.h>
 
@@ -8,25 +9,17 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdint.h>
-#include <time.h>
 #include <unistd.h>
-
-static int64_t milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* No signal ends this wait early: a program may have a timer that runs on. */
 bool pye_reader_soon_at_exit(int fd)
 {
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    int64_t end = milliseconds() + PYE_STALLED_MS, left = PYE_STALLED_MS;
+    int64_t end = pye_timer_now() + PYE_STALLED_MS, left = PYE_STALLED_MS;
     int found;
     do {
         found = poll(&ready, 1, (int)left);
-        left = end - milliseconds();
+        left = end - pye_timer_now();
     } while (found < 0 && errno == EINTR && left > 0);
     return found > 0;
 }

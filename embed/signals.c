@@ -164,16 +164,9 @@ static void kick(void)
     state.kicks++;
 }
 
-static int64_t milliseconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / (1000 * 1000);
-}
-
 static void note_arrival(void)
 {
-    int64_t now = milliseconds_now();
+    int64_t now = pye_timer_now();
     if (!state.due)
         state.since = now;
     else if (now - state.since > TWICE_MS)
@@ -543,7 +536,7 @@ bool pye_sigterm_comes_again(void)
 
 bool pye_sigterm_waits_for(pid_t child)
 {
-    bool in_time = !state.insisted && milliseconds_now() - state.since < CHILD_MS;
+    bool in_time = !state.insisted && pye_timer_now() - state.since < CHILD_MS;
     state.waits = child > 0 && state.due && in_time && pye_told_lives(child);
     if (state.waits) /* to CPython's own handler, which has it noted once more */
         go_on(SIGTERM, NULL, NULL);
