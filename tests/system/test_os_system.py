@@ -135,7 +135,7 @@ def test_nested():
 TOLD = """
 import os
 try:
-    os.system("trap 'echo told; kill $!; exit 1' TERM; sleep 600 & echo READY; wait")
+    os.system("trap 'kill $!; wait $! 2>/dev/null; echo told; exit 1' TERM; sleep 600 & echo READY; wait")
 finally:
     print("finally", input())
 """
