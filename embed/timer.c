@@ -32,5 +32,5 @@ int64_t pye_timer_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / (1000 * 1000);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
