@@ -191,16 +191,21 @@ static bool runs_child(PyFrameObject *frame)
     return (is_named(frame, "run") || is_named(frame, "call")) && is_of(frame, "subprocess");
 }
 
+/* The frame that called this one, whose reference it takes over. */
+static PyFrameObject *caller_of(PyFrameObject *frame)
+{
+    PyFrameObject *back = PyFrame_GetBack(frame);
+    Py_DECREF(frame);
+    return back;
+}
+
 /* The innermost frame of that kind, a new reference; NULL where there is none. */
 static PyFrameObject *find_frame(bool (*is_wanted)(PyFrameObject *frame))
 {
     PyFrameObject *frame = PyEval_GetFrame();
     Py_XINCREF(frame);
-    while (frame != NULL && !is_wanted(frame)) {
-        PyFrameObject *back = PyFrame_GetBack(frame);
-        Py_DECREF(frame);
-        frame = back;
-    }
+    while (frame != NULL && !is_wanted(frame))
+        frame = caller_of(frame);
     return frame;
 }
 
@@ -228,11 +233,8 @@ static bool is_running(PyFrameObject *wanted)
 {
     PyFrameObject *frame = PyEval_GetFrame();
     Py_XINCREF(frame);
-    while (frame != NULL && frame != wanted) {
-        PyFrameObject *back = PyFrame_GetBack(frame);
-        Py_DECREF(frame);
-        frame = back;
-    }
+    while (frame != NULL && frame != wanted)
+        frame = caller_of(frame);
     Py_XDECREF(frame);
     return frame != NULL;
 }

@@ -98,8 +98,8 @@ static void renew_actions(uint64_t *ignored)
 void pye_kernel_give_back(uint64_t ignored)
 {
     for (int number = 1; number < PYE_SIGNALS; number++) {
-        bool ignores = ignored >> (number - 1) & 1;
-        struct action action = {.handler = (uint64_t)(uintptr_t)(ignores ? SIG_IGN : SIG_DFL)};
+        void (*handler)(int) = pye_kernel_ignored(ignored, number) ? SIG_IGN : SIG_DFL;
+        struct action action = {.handler = (uint64_t)(uintptr_t)handler};
         syscall(SYS_rt_sigaction, number, &action, NULL, MASK_BYTES);
     }
 }

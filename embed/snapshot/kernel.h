@@ -14,6 +14,11 @@ bool pye_kernel_note(void);
 /* First of all in a process that starts. *ignored: one bit for each signal, from the lowest, that was ignored. */
 void pye_kernel_renew(const struct pye_start *start, uint64_t *ignored);
 
+static inline bool pye_kernel_ignored(uint64_t ignored, int number)
+{
+    return ignored >> (number - 1) & 1;
+}
+
 /* All signals have the actions again that they had when the process began. */
 void pye_kernel_give_back(uint64_t ignored);
 

@@ -21,17 +21,12 @@
 
 #if PYE_SNAPSHOTS
 
-static bool is_ignored(uint64_t ignored, int number)
-{
-    return ignored >> (number - 1) & 1;
-}
-
 /* What of ours depends on the process, as the launcher of this one read it. */
 static int renew_ours(const struct pye_start *start, uint64_t ignored)
 {
     const struct pye_settings *settings = &start->settings;
     pye_children_note();
-    pye_signals_resume(settings, is_ignored(ignored, SIGTERM));
+    pye_signals_resume(settings, pye_kernel_ignored(ignored, SIGTERM));
     pye_teardown_configure(settings->fast_exit == PYE_ON);
     pye_report_resume(settings->stop_report, settings->supervised);
     if (pye_stdio_resume() < 0 || pye_cpus_resume(settings->cpus) < 0)
@@ -44,7 +39,7 @@ static PyObject *list_signals(uint64_t ignored)
 {
     PyObject *list = PyList_New(0);
     for (int number = 1; list != NULL && number < PYE_SIGNALS; number++) {
-        PyObject *item = is_ignored(ignored, number) ? PyLong_FromLong(number) : NULL;
+        PyObject *item = pye_kernel_ignored(ignored, number) ? PyLong_FromLong(number) : NULL;
         if (item != NULL && PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);

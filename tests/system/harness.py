@@ -114,6 +114,12 @@ def differences(cases, at_once=AT_ONCE, unbuffered=True):
     return dict(filter(None, gather(compare, cases, at_once)))
 
 
+def differing_calls(prelude, calls):
+    """differences() over {name: expression}, of each of which the value is printed, or the exception, behind the prelude."""
+    code = prelude + "\ntry:\n    print({})\nexcept Exception as error:\n    print(repr(error))\n"
+    return differences([(name, ["-c", code.replace("{}", call)], {}) for name, call in calls.items()])
+
+
 def show(found):
     """A readable account of what differences() found: each text from shortly before where it differs."""
     lines = []

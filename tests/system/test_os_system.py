@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from harness import PYENTRY, Child, attempt, differences, first_child, pyentry, show, state_of, stock, wait_asleep
+from harness import (PYENTRY, Child, attempt, differences, differing_calls, first_child, pyentry, show, state_of, stock,
+                     wait_asleep)
 from test_init import Init, after_signal, mode  # noqa: F401  (a fixture)
 
 TERM, USR1 = signal.SIGTERM, signal.SIGUSR1
@@ -34,18 +35,11 @@ CALLS = {
     "children that reap themselves": "(signal.signal(signal.SIGCHLD, signal.SIG_IGN), os.system('exit 6'))",
     "no more processes": "(resource.setrlimit(resource.RLIMIT_AS, (0, 0)), os.system('exit 6'))",
 }
-CALL = """
-import os, pathlib, resource, signal
-try:
-    print(CALL)
-except Exception as error:
-    print(repr(error))
-"""
 
 
 def test_arguments_and_results():
     """Every kind of command, status and error."""
-    found = differences([(name, ["-c", CALL.replace("CALL", call)], {}) for name, call in CALLS.items()])
+    found = differing_calls("import os, pathlib, resource, signal", CALLS)
     assert not found, show(found)
 
 

@@ -2,7 +2,7 @@
 
 import signal
 
-from harness import PYENTRY, Child, differences, show, wait_asleep
+from harness import PYENTRY, Child, differing_calls, show, wait_asleep
 
 TERM, HUP, USR1 = signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1
 
@@ -22,7 +22,7 @@ CALLS = {
     "a number below": "repr(got(signal.SIGUSR1, _signal.sigwait, {signal.SIGUSR1}))",
     "help": "(_signal.sigwait.__doc__, _signal.sigwait.__text_signature__, _signal.sigwait.__module__)",
 }
-CALL = """
+PRELUDE = """
 import _signal, os, signal
 
 
@@ -30,18 +30,12 @@ def got(number, call, numbers):
     signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     os.kill(os.getpid(), number)
     return call(numbers)
-
-
-try:
-    print(CALL)
-except Exception as error:
-    print(repr(error))
 """
 
 
 def test_arguments_and_results():
     """Every kind of set, result and error."""
-    found = differences([(name, ["-c", CALL.replace("CALL", call)], {}) for name, call in CALLS.items()])
+    found = differing_calls(PRELUDE, CALLS)
     assert not found, show(found)
 
 
