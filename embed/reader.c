@@ -1,7 +1,7 @@
 #include "embed/reader.h"
 
 #include "embed/channel.h"
-#include "embed/timer.h"
+#include "launcher/clock.h"
 
 #include <Python.h>
 
@@ -15,11 +15,11 @@
 bool pye_reader_soon_at_exit(int fd)
 {
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
-    int64_t end = pye_timer_now() + PYE_STALLED_MS, left = PYE_STALLED_MS;
+    int64_t end = pye_milliseconds() + PYE_STALLED_MS, left = PYE_STALLED_MS;
     int found;
     do {
         found = poll(&ready, 1, (int)left);
-        left = end - pye_timer_now();
+        left = end - pye_milliseconds();
     } while (found < 0 && errno == EINTR && left > 0);
     return found > 0;
 }

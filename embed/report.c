@@ -3,29 +3,22 @@
 #include "embed/capture.h"
 #include "embed/embed.h"
 #include "embed/timer.h"
+#include "launcher/clock.h"
 #include "launcher/json.h"
 
-#include <time.h>
 #include <unistd.h>
 
-enum { HEADER_BYTES = 160, NS_PER_MS = 1000 * 1000 };
+enum { HEADER_BYTES = 160 };
 
 static struct {
     int64_t after; /* milliseconds */
     bool supervised;
-    struct timespec since;
+    int64_t since; /* milliseconds */
     struct sigaction dump; /* faulthandler's handler: all threads, to descriptor */
     int descriptor;        /* pye_capture_number's */
     int timer;
     volatile sig_atomic_t armed;
 } report;
-
-static int64_t milliseconds_since(const struct timespec *since)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)(now.tv_sec - since->tv_sec) * 1000 + (now.tv_nsec - since->tv_nsec) / NS_PER_MS;
-}
 
 /* snprintf is not async-signal-safe. */
 static size_t make_header(char out[HEADER_BYTES], int64_t elapsed)
@@ -56,7 +49,7 @@ static void make_report(int64_t elapsed)
 bool pye_report_take(const siginfo_t *info)
 {
     if (pye_timer_sent(&report.timer, info)) {
-        make_report(milliseconds_since(&report.since));
+        make_report(pye_milliseconds() - report.since);
         return true;
     }
     if (info->si_code != SI_QUEUE || info->si_pid != getppid()
@@ -77,7 +70,7 @@ void pye_report_arm(void)
     if (report.after == 0 || report.armed || report.supervised)
         return;
     report.armed = 1;
-    clock_gettime(CLOCK_MONOTONIC, &report.since);
+    report.since = pye_milliseconds();
     if (pye_timer_create(&report.timer, PYE_REPORT_SIGNAL))
         pye_timer_set(report.timer, report.after);
 }

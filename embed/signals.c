@@ -7,13 +7,13 @@
 #include "embed/report.h"
 #include "embed/timer.h"
 #include "embed/told.h"
+#include "launcher/clock.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { KICK_MS = 20, KICKS = 7, FRESH_KICKS = 4, CLOSING_MS = 1000 };
@@ -43,8 +43,7 @@ static struct {
     int timer;
 } state;
 
-static PyObject *python_signal;      /* the _signal.signal that was replaced */
-static PyObject *python_sigwaitinfo; /* of the same module */
+static PyObject *python_signal; /* the _signal.signal that was replaced */
 
 /* --- the ends of the process --- */
 
@@ -166,7 +165,7 @@ static void kick(void)
 
 static void note_arrival(void)
 {
-    int64_t now = pye_timer_now();
+    int64_t now = pye_milliseconds();
     if (!state.due)
         state.since = now;
     else if (now - state.since > TWICE_MS)
@@ -320,19 +319,18 @@ static int set_handler(int signal, PyObject *handler)
 static PyObject *wait_for_signal(PyObject *module, PyObject *signals)
 {
     (void)module;
-    PyObject *info = PyObject_CallFunctionObjArgs(python_sigwaitinfo, signals, NULL);
+    PyObject *python_signals = PyImport_ImportModule("_signal");
+    PyObject *info = python_signals == NULL ? NULL : PyObject_CallMethod(python_signals, "sigwaitinfo", "(O)", signals);
     PyObject *number = info == NULL ? NULL : PySequence_GetItem(info, 0);
     Py_XDECREF(info);
+    Py_XDECREF(python_signals);
     return number;
 }
 
 static int replace_sigwait(void)
 {
     static PyMethodDef definition = {.ml_meth = wait_for_signal, .ml_flags = METH_O};
-    PyObject *module = PyImport_ImportModule("_signal");
-    python_sigwaitinfo = module == NULL ? NULL : PyObject_GetAttrString(module, "sigwaitinfo");
-    PyObject *theirs = python_sigwaitinfo == NULL ? NULL : pye_replace("_signal", "sigwait", &definition);
-    Py_XDECREF(module);
+    PyObject *theirs = pye_replace("_signal", "sigwait", &definition);
     Py_XDECREF(theirs);
     return theirs == NULL ? -1 : 0;
 }
@@ -536,7 +534,7 @@ bool pye_sigterm_comes_again(void)
 
 bool pye_sigterm_waits_for(pid_t child)
 {
-    bool in_time = !state.insisted && pye_timer_now() - state.since < CHILD_MS;
+    bool in_time = !state.insisted && pye_milliseconds() - state.since < CHILD_MS;
     state.waits = child > 0 && state.due && in_time && pye_told_lives(child);
     if (state.waits) /* to CPython's own handler, which has it noted once more */
         go_on(SIGTERM, NULL, NULL);

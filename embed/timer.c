@@ -27,10 +27,3 @@ bool pye_timer_sent(const int *timer, const siginfo_t *info)
 {
     return info->si_code == SI_TIMER && info->si_value.sival_ptr == timer;
 }
-
-int64_t pye_timer_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}

@@ -19,7 +19,4 @@ void pye_timer_delete(int timer);
 /* Whether the signal was sent by the timer that was created at this place. */
 bool pye_timer_sent(const int *timer, const siginfo_t *info);
 
-/* Milliseconds since some moment. Async-signal-safe. */
-int64_t pye_timer_now(void);
-
 #endif

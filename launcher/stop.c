@@ -8,13 +8,6 @@
 
 enum { GRACE_MS = 2000, NS_PER_MS = 1000000 };
 
-int64_t pye_milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / NS_PER_MS;
-}
-
 double pye_seconds(int64_t milliseconds)
 {
     return (double)milliseconds / 1000;

@@ -2,6 +2,7 @@
 #ifndef PYE_STOP_H
 #define PYE_STOP_H
 
+#include "launcher/clock.h"
 #include "launcher/options.h"
 
 #include <stdbool.h>
@@ -31,8 +32,6 @@ int64_t pye_stop_grace(const struct pye_stop *stop);
 /* Milliseconds since the SIGTERM. */
 int64_t pye_stop_elapsed(const struct pye_stop *stop);
 
-/* On the monotonic clock. */
-int64_t pye_milliseconds(void);
 double pye_seconds(int64_t milliseconds);
 
 #endif
