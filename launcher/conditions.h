@@ -17,7 +17,7 @@ bool pye_conditions_append(char *out, size_t room, size_t *length, const struct 
  * differs. */
 bool pye_conditions_hold(const struct pye_image *image, char **argv, char reason[PYE_REASON_BYTES]);
 
-/* The first half of that. */
+/* Whether all is as the words say, and no more. */
 bool pye_conditions_words_hold(const struct pye_image *image, char **argv, char reason[PYE_REASON_BYTES]);
 
 /* python's options in argv as one text in one form: "-O -X dev". -u is left out, since pyentry's output is never kept

@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static char **words; /* the command line, before the options are taken out of it */
+
 /* Whether all is as the ordinary way would have it, without a word said. */
 static bool is_right(struct pye_start *start, struct pye_options *options)
 {
@@ -25,8 +27,6 @@ static bool is_right(struct pye_start *start, struct pye_options *options)
            && !pye_supervises(options) && pye_machine_on_disk(&start->unconfirmed->header.machine)
            && pye_conditions_words_hold(start->unconfirmed, start->argv, reason);
 }
-
-static char **words; /* the command line, before the options are taken out of it */
 
 bool pye_confirm(struct pye_start *start)
 {

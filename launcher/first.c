@@ -91,14 +91,15 @@ static uint64_t load_loader(uint64_t *base)
 {
     char page[PYE_IMAGE_PAGE] = {0};
     const ElfW(Ehdr) *header = (const void *)page;
+    size_t count;
     long file = pye_call(__NR_open, (uint64_t)loader, O_RDONLY | O_CLOEXEC, 0, 0, 0, 0);
-    if (file < 0 || pye_call(__NR_pread64, (uint64_t)file, (uint64_t)page, sizeof page, 0, 0, 0) != sizeof page
-        || !pye_is_elf(header) || header->e_type != ET_DYN || header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff > sizeof page
-        || header->e_phnum > (sizeof page - header->e_phoff) / sizeof(ElfW(Phdr)))
+    if (file < 0 || pye_call(__NR_pread64, (uint64_t)file, (uint64_t)page, sizeof page, 0, 0, 0) != sizeof page)
         fail();
-    const ElfW(Phdr) *segments = (const void *)(page + header->e_phoff);
-    *base = find_place(segments, header->e_phnum);
-    if (pye_segments_map(segments, header->e_phnum, *base, (int)file) != 0)
+    const ElfW(Phdr) *segments = pye_headers_in(page, sizeof page, &count);
+    if (segments == NULL || header->e_type != ET_DYN)
+        fail();
+    *base = find_place(segments, count);
+    if (pye_segments_map(segments, count, *base, (int)file) != 0)
         fail();
     pye_call(__NR_close, (uint64_t)file, 0, 0, 0, 0, 0);
     return *base + header->e_entry;

@@ -2,6 +2,7 @@
 
 #include "launcher/cpuid.h"
 #include "launcher/notes.h"
+#include "launcher/segments.h"
 #include "launcher/vdso.h"
 
 #if PYE_SNAPSHOTS
@@ -51,12 +52,9 @@ static int look_at(struct dl_phdr_info *object, size_t size, void *data)
     struct search *search = data;
     int part = part_of(object->dlpi_name);
     (void)size;
-    for (int i = 0; part != PYE_PARTS && i < object->dlpi_phnum && !search->found[part]; i++) {
-        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
-        if (segment->p_type == PT_NOTE)
-            search->found[part] = pye_build_id_find(at(object->dlpi_addr + segment->p_vaddr), segment->p_memsz,
-                                                search->machine->build_id[part]);
-    }
+    if (part != PYE_PARTS && !search->found[part])
+        search->found[part] = pye_build_id_of(object->dlpi_phdr, object->dlpi_phnum, object->dlpi_addr,
+                                              search->machine->build_id[part]);
     return 0;
 }
 
@@ -80,16 +78,13 @@ bool pye_machine_find(struct pye_machine *machine, const char **what)
 static bool read_build_id(const char *path, uint8_t id[PYE_BUILD_ID_BYTES])
 {
     char page[PYE_IMAGE_PAGE];
-    const ElfW(Ehdr) *header = (const void *)page;
+    size_t count = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : pread(fd, page, sizeof page, 0);
     if (fd >= 0)
         close(fd);
-    if (got != sizeof page || header->e_phentsize != sizeof(ElfW(Phdr)) || header->e_phoff > sizeof page
-        || header->e_phnum > (sizeof page - header->e_phoff) / sizeof(ElfW(Phdr)))
-        return false;
-    const ElfW(Phdr) *segment = (const void *)(page + header->e_phoff);
-    for (size_t i = 0; i < header->e_phnum; i++, segment++) {
+    const ElfW(Phdr) *segment = got == sizeof page ? pye_headers_in(page, sizeof page, &count) : NULL;
+    for (; count > 0; count--, segment++) {
         if (segment->p_type == PT_NOTE && segment->p_offset < sizeof page
             && segment->p_filesz <= sizeof page - segment->p_offset
             && pye_build_id_find(page + segment->p_offset, segment->p_filesz, id))
@@ -146,21 +141,13 @@ static uint64_t find_segments(uint32_t flags, uint64_t *start, uint64_t *end)
     const ElfW(Phdr) *segments = at(getauxval(AT_PHDR));
     size_t count = getauxval(AT_PHNUM);
     uint64_t bias = 0;
-    *start = UINT64_MAX;
-    *end = 0;
     for (size_t i = 0; i < count; i++) {
-        const ElfW(Phdr) *segment = &segments[i];
-        if (segment->p_type == PT_PHDR)
-            bias = (uint64_t)segments - segment->p_vaddr;
-        if (segment->p_type != PT_LOAD || (segment->p_flags & flags) != flags)
-            continue;
-        if (segment->p_vaddr < *start)
-            *start = segment->p_vaddr;
-        if (segment->p_vaddr + segment->p_memsz > *end)
-            *end = segment->p_vaddr + segment->p_memsz;
+        if (segments[i].p_type == PT_PHDR)
+            bias = (uint64_t)segments - segments[i].p_vaddr;
     }
-    *start = PYE_PAGE_DOWN(*start + bias);
-    *end = PYE_PAGE_UP(*end + bias);
+    pye_segments_range(segments, count, flags, start, end);
+    *start += bias;
+    *end += bias;
     return bias;
 }
 

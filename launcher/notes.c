@@ -4,8 +4,6 @@
 
 #if PYE_SNAPSHOTS
 
-#include <link.h>
-
 static bool is_gnu(const char *name)
 {
     return name[0] == 'G' && name[1] == 'N' && name[2] == 'U' && name[3] == '\0';
@@ -29,6 +27,16 @@ bool pye_build_id_find(const char *notes, size_t bytes, uint8_t id[PYE_BUILD_ID_
         }
         notes += whole;
         bytes -= whole;
+    }
+    return false;
+}
+
+bool pye_build_id_of(const ElfW(Phdr) *headers, size_t count, uint64_t bias, uint8_t id[PYE_BUILD_ID_BYTES])
+{
+    for (const ElfW(Phdr) *segment = headers; segment < headers + count; segment++) {
+        uint64_t notes = bias + segment->p_vaddr; /* NOLINTNEXTLINE(performance-no-int-to-ptr): the loader's number */
+        if (segment->p_type == PT_NOTE && pye_build_id_find((const char *)notes, segment->p_memsz, id))
+            return true;
     }
     return false;
 }

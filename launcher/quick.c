@@ -5,6 +5,7 @@
 #include "launcher/cpuid.h"
 #include "launcher/exchange.h"
 #include "launcher/notes.h"
+#include "launcher/segments.h"
 
 #include <asm/prctl.h>
 #include <fcntl.h>
@@ -101,30 +102,25 @@ static bool is_trusted(int file, uint64_t *bytes)
     return pye_image_check_file(&now, (uid_t)pye_call(__NR_geteuid, 0, 0, 0, 0, 0, 0)) == NULL;
 }
 
-/* pyentry itself: its writable part, which some linkers cut in two, and its build id. */
+/* pyentry itself: its writable part, and its build id. */
 static bool is_this_program(const struct pye_image_header *header, const ElfW(auxv_t) *auxiliary)
 {
-    const ElfW(Phdr) *segment = at(auxiliary_value(auxiliary, AT_PHDR));
-    uint64_t start = UINT64_MAX, end = 0;
+    const ElfW(Phdr) *headers = at(auxiliary_value(auxiliary, AT_PHDR));
+    size_t count = auxiliary_value(auxiliary, AT_PHNUM);
     uint8_t id[PYE_BUILD_ID_BYTES] = {0};
-    bool known = false;
-    for (uint64_t i = auxiliary_value(auxiliary, AT_PHNUM); i > 0; i--, segment++) {
-        uint64_t segment_end = segment->p_vaddr + segment->p_memsz;
-        bool writable = segment->p_type == PT_LOAD && (segment->p_flags & PF_W);
-        start = writable && segment->p_vaddr < start ? segment->p_vaddr : start;
-        end = writable && segment_end > end ? segment_end : end;
-        if (segment->p_type == PT_NOTE && !known)
-            known = pye_build_id_find(at(segment->p_vaddr), segment->p_memsz, id);
-    }
+    uint64_t start, end;
+    pye_segments_range(headers, count, PF_W, &start, &end);
+    bool same = pye_build_id_of(headers, count, 0, id) && header->program_start == start && header->program_end == end
+                && header->entry == address((const void *)pye_resume);
     for (size_t i = 0; i < sizeof id; i++)
-        known = known && id[i] == header->machine.build_id[PYE_PART_PYENTRY][i];
-    return known && header->program_start == PYE_PAGE_DOWN(start) && header->program_end == PYE_PAGE_UP(end)
-           && header->entry == address((const void *)pye_resume);
+        same = same && id[i] == header->machine.build_id[PYE_PART_PYENTRY][i];
+    return same;
 }
 
-static bool is_this_processor(const struct pye_image_header *header, const uint32_t cpu[PYE_CPU_WORDS],
-                              const ElfW(auxv_t) *auxiliary)
+static bool is_this_processor(const struct pye_image_header *header, const ElfW(auxv_t) *auxiliary)
 {
+    uint32_t cpu[PYE_CPU_WORDS];
+    pye_processor_find(cpu, pye_cpuid_asked);
     return header->machine.page_bytes == auxiliary_value(auxiliary, AT_PAGESZ)
            && pye_processor_has(cpu, header->machine.cpu);
 }
@@ -139,12 +135,9 @@ static bool read_at(int file, uint64_t to, uint64_t bytes, uint64_t offset)
 static bool read_header(struct pye_image_header *header, int file, const ElfW(auxv_t) *auxiliary)
 {
     uint64_t bytes;
-    uint32_t cpu[PYE_CPU_WORDS];
-    if (!is_trusted(file, &bytes) || !read_at(file, address(header), sizeof *header, 0))
-        return false;
-    pye_processor_find(cpu, pye_cpuid_asked);
-    return pye_image_check_header(header, bytes) == NULL && is_this_program(header, auxiliary)
-           && is_this_processor(header, cpu, auxiliary);
+    return is_trusted(file, &bytes) && read_at(file, address(header), sizeof *header, 0)
+           && pye_image_check_header(header, bytes) == NULL && is_this_program(header, auxiliary)
+           && is_this_processor(header, auxiliary);
 }
 
 /* The room, with the tables behind its steps; NULL. */

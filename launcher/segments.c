@@ -42,10 +42,36 @@ int pye_segments_map(const ElfW(Phdr) *headers, size_t count, uint64_t base, int
     return error;
 }
 
+void pye_segments_range(const ElfW(Phdr) *headers, size_t count, uint32_t flags, uint64_t *start, uint64_t *end)
+{
+    *start = UINT64_MAX;
+    *end = 0;
+    for (const ElfW(Phdr) *segment = headers; segment < headers + count; segment++) {
+        if (segment->p_type != PT_LOAD || (segment->p_flags & flags) != flags)
+            continue;
+        if (segment->p_vaddr < *start)
+            *start = segment->p_vaddr;
+        if (segment->p_vaddr + segment->p_memsz > *end)
+            *end = segment->p_vaddr + segment->p_memsz;
+    }
+    *start = PYE_PAGE_DOWN(*start);
+    *end = PYE_PAGE_UP(*end);
+}
+
 bool pye_is_elf(const ElfW(Ehdr) *header)
 {
     return header->e_ident[EI_MAG0] == ELFMAG0 && header->e_ident[EI_MAG1] == ELFMAG1
            && header->e_ident[EI_MAG2] == ELFMAG2 && header->e_ident[EI_MAG3] == ELFMAG3;
+}
+
+const ElfW(Phdr) *pye_headers_in(const void *bytes, size_t size, size_t *count)
+{
+    const ElfW(Ehdr) *header = bytes;
+    if (size < sizeof *header || !pye_is_elf(header) || header->e_phentsize != sizeof(ElfW(Phdr))
+        || header->e_phoff > size || header->e_phnum > (size - header->e_phoff) / sizeof(ElfW(Phdr)))
+        return NULL;
+    *count = header->e_phnum;
+    return (const void *)((const char *)bytes + header->e_phoff);
 }
 
 #endif
