@@ -100,7 +100,7 @@ static int look_at_file(struct dl_phdr_info *object, size_t size, void *data)
     (void)size;
     if (part == PYE_PART_LOADER || part == PYE_PART_LIBC)
         search->found[part] = read_build_id(object->dlpi_name, search->machine->build_id[part]);
-    return 0;
+    return search->found[PYE_PART_LOADER] && search->found[PYE_PART_LIBC];
 }
 
 bool pye_machine_on_disk(const struct pye_machine *machine)

@@ -15,6 +15,7 @@
 #include "launcher/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -47,23 +48,39 @@ static PyObject *list_signals(uint64_t ignored)
     return list;
 }
 
-static PyObject *list_environment(char **environment)
+/* As os.environ has it: of two variables with one name the first counts. */
+static PyObject *copy_environment(char **environment)
 {
-    PyObject *list = PyList_New(0);
-    for (; list != NULL && *environment != NULL; environment++) {
-        PyObject *item = PyBytes_FromString(*environment);
-        if (item == NULL || PyList_Append(list, item) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(item);
+    PyObject *all = PyDict_New();
+    for (; all != NULL && *environment != NULL; environment++) {
+        const char *end = strchr(*environment, '=');
+        if (end == NULL)
+            continue;
+        PyObject *name = PyBytes_FromStringAndSize(*environment, end - *environment);
+        PyObject *value = PyBytes_FromString(end + 1);
+        if (name == NULL || value == NULL || PyDict_SetDefault(all, name, value) == NULL)
+            Py_CLEAR(all);
+        Py_XDECREF(name);
+        Py_XDECREF(value);
     }
-    return list;
+    return all;
+}
+
+/* Which was imported before the snapshot: the import system need not be asked. */
+static PyObject *find_module(void)
+{
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), "pyentry._restored");
+    if (module == NULL)
+        PyErr_SetString(PyExc_ImportError, "pyentry._restored is no longer in sys.modules");
+    Py_XINCREF(module);
+    return module;
 }
 
 /* The part in Python: what modules keep, and the hooks. Where somebody watches, that ends us. */
 static int renew_modules(const struct pye_start *start, uint64_t ignored)
 {
-    PyObject *signals = list_signals(ignored), *environment = list_environment(environ);
-    PyObject *module = PyImport_ImportModule("pyentry._restored");
+    PyObject *signals = list_signals(ignored), *environment = copy_environment(environ);
+    PyObject *module = find_module();
     PyObject *result = NULL;
     if (signals != NULL && environment != NULL && module != NULL)
         result = start->watcher < 0 ? PyObject_CallMethod(module, "begin", "OO", environment, signals)

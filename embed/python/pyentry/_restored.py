@@ -1,7 +1,7 @@
 """A process that starts from a snapshot: what modules keep of the process that was written down is made new."""
 
+import _signal
 import os
-import signal
 import sys
 import time
 
@@ -134,10 +134,7 @@ def renewals():
 def _renew_environment(variables):
     data = os.environ._data
     data.clear()
-    for variable in variables:
-        name, separator, value = variable.partition(b"=")
-        if separator:
-            data.setdefault(name, value)
+    data.update(variables)
     if state["locale"] is not None:
         os.environ["LC_CTYPE"] = state["locale"]
 
@@ -173,12 +170,12 @@ def _renew_streams():
 
 def _renew_signals(ignored):
     """What the process inherited as ignored stays so, unless the program has a handler for it."""
-    ours = (signal.SIG_DFL, signal.default_int_handler)
+    ours = (_signal.SIG_DFL, _signal.default_int_handler)
     for number in ignored:
         try:
-            handler = signal.getsignal(number)
+            handler = _signal.getsignal(number)
             if handler in ours or getattr(handler, "__module__", None) == "pyentry":
-                signal.signal(number, signal.SIG_IGN)
+                _signal.signal(number, _signal.SIG_IGN)
         except (OSError, ValueError):
             pass  # the C library's own
 
@@ -274,4 +271,4 @@ def show(environment, ignored, watcher):
         pass  # without the program's functions; what it came to see counts
     os.write(watcher, b"w")
     while True:
-        signal.pause()
+        _signal.pause()
