@@ -2,6 +2,7 @@
 
 #include "embed/embed.h"
 #include "embed/interpreter.h"
+#include "embed/snapshot/heap.h"
 #include "embed/snapshot/kernel.h"
 #include "embed/snapshot/libraries.h"
 #include "embed/snapshot/memory.h"
@@ -41,6 +42,7 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
     }
     pye_kernel_prepare(current);
     pye_snapshot_find_libraries();
+    pye_heap_fill();
     fflush(NULL);
     PyOS_BeforeFork();
     pid_t child = fork();
