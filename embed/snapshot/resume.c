@@ -92,12 +92,19 @@ static int renew_modules(const struct pye_start *start, uint64_t ignored)
     return result == NULL ? -1 : 0;
 }
 
+/* Whoever watches is to see what reading a command line touches. */
+static int choose_program(const struct pye_start *start)
+{
+    static char program[] = "pyentry", option[] = "-c", code[] = "pass", *words[] = {program, option, code, NULL};
+    return start->watcher < 0 ? pye_program_choose(start->argc, start->argv) : pye_program_choose(3, words);
+}
+
 static int renew(const struct pye_start *start, uint64_t ignored)
 {
     if (renew_ours(start, ignored) < 0)
         return -1;
     sigprocmask(SIG_SETMASK, &start->signals, NULL);
-    if (pye_program_choose(start->argc, start->argv) < 0)
+    if (choose_program(start) < 0)
         return -1;
     return renew_modules(start, ignored);
 }

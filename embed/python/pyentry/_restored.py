@@ -21,6 +21,7 @@ state = {
     "twisters": [],    # those of them that are filled in C
     "contexts": [],    # ssl's
     "names": [],       # of temporary files
+    "hook": None,      # the code of threading's hook for children of fork, while it is put aside
 }
 
 
@@ -99,6 +100,34 @@ def _note_twisters():
     state["generators"] = rest
 
 
+def _only_thread():
+    """threading, if it knows of no thread but this one, and never will of one that was."""
+    threading = sys.modules.get("threading")
+    if threading is not None and hasattr(threading, "_after_fork"):
+        main = threading.main_thread()
+        if list(threading._active.values()) == [main] and not threading._limbo and set(threading._dangling) == {main}:
+            return threading
+    return None
+
+
+def _put_aside():
+    """What threading does in a child of fork is done already where there was no other thread, and would touch more memory
+    than all the rest of a start. Who may be called in its place is decided: its code can be another for a while."""
+    threading = _only_thread()
+    if threading is not None:
+        state["hook"] = threading._after_fork.__code__
+        threading._after_fork.__code__ = (lambda: None).__code__
+
+
+def _rehearse():
+    """Caches that these fill now need not be filled, and their pages not be copied, at each start."""
+    _renew_environment(dict(os.environ._data))
+    _renew_streams()
+    _renew_signals([])
+    _renew_randomness()
+    _renew_rest()
+
+
 def prepare(descriptors, warm_up):
     """In the process that is written down."""
     if b"LC_CTYPE" not in _watch.given():
@@ -111,6 +140,8 @@ def prepare(descriptors, warm_up):
         sys.modules["_ssl"].RAND_bytes(1)
     state["descriptors"] = descriptors
     state["warm_up"] = warm_up
+    _rehearse()
+    _put_aside()
     if state["path"] is not None and sys.path[1:] == state["path"]:
         del sys.path[0]  # the program's own directory: it comes again
 
@@ -243,6 +274,8 @@ def _renew_main():
 
 
 def _renew(environment, ignored):
+    if state["hook"] is not None:
+        sys.modules["threading"]._after_fork.__code__ = state["hook"]
     _renew_environment(environment)
     _renew_streams()
     _renew_signals(ignored)
@@ -264,7 +297,9 @@ def show(environment, ignored, watcher):
     _renew(environment, ignored)
     exec("import os", vars(sys.modules["__main__"]))
     os.write(watcher, b"b")
-    os.dup2(1, 2)  # nobody hears the warm-up twice
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):  # nobody hears the warm-up twice
+        os.dup2(nowhere, number)
     try:
         state["warm_up"]()
     except BaseException:
