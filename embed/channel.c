@@ -2,6 +2,8 @@
 
 #include "embed/finalizing.h"
 
+#include <sys/stat.h>
+
 enum { STALLED_US = 1000 * PYE_STALLED_MS };
 
 /* Waits so long for the lock (-1: for ever). True, or false with or without the exception of a signal handler. */
@@ -67,4 +69,10 @@ void pye_channel_after_fork(struct pye_channel *channel)
     else
         channel->lock = PyThread_allocate_lock();
     channel->owner = 0;
+}
+
+bool pye_same_file(int a, int b)
+{
+    struct stat at_a, at_b;
+    return fstat(a, &at_a) == 0 && fstat(b, &at_b) == 0 && at_a.st_dev == at_b.st_dev && at_a.st_ino == at_b.st_ino;
 }

@@ -32,4 +32,7 @@ void pye_channel_leave(struct pye_channel *channel);
 /* In a forked child: nobody holds the lock. */
 void pye_channel_after_fork(struct pye_channel *channel);
 
+/* Whether two descriptors are of the same file. */
+bool pye_same_file(int a, int b);
+
 #endif

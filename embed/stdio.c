@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { STREAMS = PYE_STREAMS, STDERR = 1 };
@@ -30,6 +29,7 @@ static struct stream {
     struct pye_channel channel;
     struct output *output; /* inside a reference of ours; NULL where python has None */
     PyObject *text;
+    bool seeks; /* what text knows of its file */
 } streams[STREAMS];
 
 static bool by_line; /* the interpreter has put its own print back: lines are put together here */
@@ -321,11 +321,10 @@ static int make_types(void)
 
 /* --- the streams --- */
 
-static bool same_file(int a, int b)
+static struct pye_channel *find_channel(int index, int fd)
 {
-    struct stat at_a, at_b;
-    return fstat(a, &at_a) == 0 && fstat(b, &at_b) == 0 && at_a.st_dev == at_b.st_dev
-           && at_a.st_ino == at_b.st_ino;
+    bool shared = index > 0 && streams[0].output != NULL && pye_same_file(streams[0].output->fd, fd);
+    return &streams[shared ? 0 : index].channel;
 }
 
 static PyObject *make_output(int index, int fd)
@@ -339,20 +338,23 @@ static PyObject *make_output(int index, int fd)
     Py_DECREF(arguments);
     if (self == NULL)
         return NULL;
-    struct pye_channel *channel = &streams[index].channel;
-    if (index > 0 && streams[0].output != NULL && same_file(streams[0].output->fd, fd))
-        channel = &streams[0].channel;
-    *output_of(self) = (struct output){.channel = channel, .fd = fd, .index = index};
+    *output_of(self) = (struct output){.channel = find_channel(index, fd), .fd = fd, .index = index};
+    streams[index].seeks = lseek(fd, 0, SEEK_CUR) >= 0;
+    PyObject *name = PyUnicode_FromFormat("<%s>", stream_names[index]);
+    if (name == NULL || PyObject_SetAttrString(self, "name", name) < 0)
+        Py_CLEAR(self);
+    Py_XDECREF(name);
     return self;
 }
 
 /* Begins text again, on output, with everything else as python had set it. */
-static int rebase(PyObject *text, PyObject *output, PyObject *line_buffering)
+static int rebase(PyObject *text, PyObject *output)
 {
     int result = -1;
     PyObject *encoding = PyObject_GetAttrString(text, "encoding");
     PyObject *errors = PyObject_GetAttrString(text, "errors");
-    if (encoding != NULL && errors != NULL) {
+    PyObject *line_buffering = PyObject_GetAttrString(text, "line_buffering");
+    if (encoding != NULL && errors != NULL && line_buffering != NULL) {
         PyObject *none = PyObject_CallMethod(text, "__init__", "OOOsOO", output, encoding, errors, "\n",
                                              line_buffering, Py_True);
         result = none == NULL ? -1 : 0;
@@ -360,24 +362,22 @@ static int rebase(PyObject *text, PyObject *output, PyObject *line_buffering)
     }
     Py_XDECREF(encoding);
     Py_XDECREF(errors);
+    Py_XDECREF(line_buffering);
     return result;
 }
 
 static int install_stream(int index)
 {
     int result = -1, fd;
-    PyObject *raw = NULL, *name = NULL, *output = NULL, *line_buffering = NULL;
+    PyObject *raw = NULL, *output = NULL;
     PyObject *text = PySys_GetObject(stream_names[index]);
     if (text == NULL || !Py_IS_TYPE(text, text_type)) /* None: the descriptor is closed */
         return 0;
     if (pye_channel_open(&streams[index].channel) < 0)
         return -1;
     if ((raw = PyObject_GetAttrString(text, "buffer")) != NULL
-        && (name = PyObject_GetAttrString(raw, "name")) != NULL
         && (fd = PyObject_AsFileDescriptor(raw)) >= 0 && (output = make_output(index, fd)) != NULL
-        && PyObject_SetAttrString(output, "name", name) == 0
-        && (line_buffering = PyObject_GetAttrString(text, "line_buffering")) != NULL
-        && rebase(text, output, line_buffering) == 0) {
+        && rebase(text, output) == 0) {
         /* Both references are kept: print and release look at the streams for as long as there is Python. */
         streams[index].output = output_of(output);
         streams[index].text = text;
@@ -386,9 +386,7 @@ static int install_stream(int index)
         result = 0;
     }
     Py_XDECREF(raw);
-    Py_XDECREF(name);
     Py_XDECREF(output);
-    Py_XDECREF(line_buffering);
     return result;
 }
 
@@ -572,7 +570,8 @@ void pye_stdio_after_fork(void)
     }
 }
 
-/* A new Output, since it knows whether its file can be sought in, under the text stream that everybody holds. */
+/* A new Output, where its file or the last can be sought in, since it knows that, under the text stream that everybody
+ * holds. */
 static int resume_stream(int index)
 {
     struct stream *stream = &streams[index];
@@ -580,15 +579,15 @@ static int resume_stream(int index)
     if (stream->output == NULL || fcntl(fd, F_GETFD) < 0)
         return 0;
     stream->channel.mid_line = false;
-    PyObject *name = PyUnicode_FromFormat("<%s>", stream_names[index]), *output = make_output(index, fd);
-    PyObject *line_buffering = isatty(fd) ? Py_True : Py_False;
-    if (output != NULL && name != NULL && PyObject_SetAttrString(output, "name", name) == 0
-        && rebase(stream->text, output, line_buffering) == 0) {
+    stream->output->channel = find_channel(index, fd);
+    if (!stream->seeks && lseek(fd, 0, SEEK_CUR) < 0)
+        return 0;
+    PyObject *output = make_output(index, fd);
+    if (output != NULL && rebase(stream->text, output) == 0) {
         stream->output = output_of(output);
         Py_INCREF(output);
         result = 0;
     }
-    Py_XDECREF(name);
     Py_XDECREF(output);
     return result;
 }

@@ -39,10 +39,13 @@ static void begin(const char *path, uint64_t base, char *program, const struct p
     char *argv[] = {program, NULL};
     struct pye_options wanted = *options;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC), ends[2];
     dup2(nowhere, STDIN_FILENO);
-    dup2(nowhere, STDOUT_FILENO);
     close(nowhere);
+    if (pipe2(ends, O_CLOEXEC) == 0) { /* as most have it */
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[1]);
+    }
     wanted.restore = path;
     wanted.restore_or_fail = PYE_ON;
     pye_restore_watched(argv, &wanted, base, line);

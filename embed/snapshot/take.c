@@ -6,11 +6,13 @@
 #include "embed/snapshot/kernel.h"
 #include "embed/snapshot/libraries.h"
 #include "embed/snapshot/memory.h"
+#include "embed/stdio.h"
 #include "launcher/log.h"
 
 #if PYE_SNAPSHOTS
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +31,29 @@ static int write_down(const char *words, size_t bytes)
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Most processes that start have their output where nobody can seek, for which nothing is to be renewed then. */
+static int put_on_pipe(void)
+{
+    int ends[2], kept[PYE_STREAMS];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return 0;
+    for (int i = 0; i < PYE_STREAMS; i++) {
+        kept[i] = fcntl(STDOUT_FILENO + i, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (kept[i] >= 0)
+            dup2(ends[1], STDOUT_FILENO + i);
+    }
+    int result = pye_stdio_resume();
+    for (int i = 0; i < PYE_STREAMS; i++) {
+        if (kept[i] < 0)
+            continue;
+        dup2(kept[i], STDOUT_FILENO + i);
+        close(kept[i]);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return result;
+}
+
 PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
 {
     char *text;
@@ -40,10 +65,12 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
         PyErr_SetString(PyExc_RuntimeError, "this process does not take a snapshot");
         return NULL;
     }
+    fflush(NULL);
+    if (put_on_pipe() < 0)
+        return NULL;
     pye_kernel_prepare(current);
     pye_snapshot_find_libraries();
     pye_heap_fill();
-    fflush(NULL);
     PyOS_BeforeFork();
     pid_t child = fork();
     if (child == 0)

@@ -1,0 +1,127 @@
+"""What is done before the snapshot, so that no start has to do it: nobody can tell."""
+
+import json
+import os
+import pty
+import socket
+import subprocess
+
+import pytest
+
+from harness import PYENTRY, clean_env, run
+from snapshots import said, take
+
+
+@pytest.fixture(scope="module")
+def snap(tmp_path_factory):
+    path = tmp_path_factory.mktemp("snap") / "a.snap"
+    take(path, "--preload", "json,asyncio,decimal")
+    return path
+
+
+# Of sys.stdout and sys.stderr, into the file that the environment names.
+REPORT = """
+import json, os, sys
+def ask(question):
+    try:
+        return question()
+    except OSError as error:
+        return error.errno
+with open(os.environ["REPORT"], "w") as file:
+    json.dump([[one.name, one.isatty(), one.line_buffering, one.seekable(), one.buffer.seekable(), ask(one.tell),
+                one.buffer.fileno(), one.encoding, one.errors, one.writable(), one.buffer.name]
+               for one in (sys.stdout, sys.stderr)], file)
+print("out")
+print("err", file=sys.stderr)
+"""
+
+
+def kinds(directory):
+    """{kind of file: (descriptor to write to, descriptors to close)}"""
+    master, terminal = pty.openpty()
+    one, other = socket.socketpair()
+    reader, pipe = os.pipe()
+    (directory / "old").write_text("before")
+    file = os.open(directory / "new", os.O_WRONLY | os.O_CREAT)
+    more = os.open(directory / "old", os.O_WRONLY | os.O_APPEND)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    return {"pipe": (pipe, [pipe, reader]), "socket": (one.detach(), [other.detach()]), "terminal": (terminal, [terminal, master]),
+            "file": (file, [file]), "appending": (more, [more]), "null": (nowhere, [nowhere])}
+
+
+@pytest.mark.parametrize("taken", ["pipe", "file", "terminal"])
+def test_streams(taken, tmp_path):
+    """The standard streams are those of the new process, whatever those of the builder were."""
+    builder = kinds(tmp_path)[taken][0]
+    command = [PYENTRY, "--snapshot", "-o", tmp_path / "a.snap", "--preload", "json"]
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, stdout=builder, stderr=builder, env=clean_env()).returncode == 0
+    for kind in kinds(tmp_path):
+        for words in ({}, {"stderr": subprocess.STDOUT}, {"stderr": subprocess.PIPE}, {"stderr": subprocess.DEVNULL}):
+            reports = []
+            for options in ([], ["--restore-or-fail", f"--restore={tmp_path / 'a.snap'}"]):
+                target, rest = kinds(tmp_path)[kind]
+                report = tmp_path / "report"
+                subprocess.run([PYENTRY, *options, "-c", REPORT], stdin=subprocess.DEVNULL, check=True, timeout=60,
+                               env=clean_env(REPORT=str(report)), stdout=target, **{"stderr": target, **words})
+                reports.append(json.loads(report.read_text()))
+                for descriptor in {target, *rest}:
+                    os.close(descriptor)
+            assert reports[0] == reports[1], (kind, words)
+
+
+def test_both_on_one_pipe(snap):
+    """Lines of two threads to stdout and stderr do not get into each other where both are one pipe."""
+    code = ("import sys, threading\n"
+            "def write(file):\n    for _ in range(300):\n        print('x' * 7000, file=file)\n"
+            "threads = [threading.Thread(target=write, args=(file,)) for file in (sys.stdout, sys.stderr)]\n"
+            "[one.start() for one in threads]; [one.join() for one in threads]")
+    done = subprocess.run([PYENTRY, "--restore-or-fail", f"--restore={snap}", "-c", code], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, env=clean_env(), timeout=60)
+    assert done.stdout.split() == [b"x" * 7000] * 600
+
+
+def test_new_objects_lie_together(snap):
+    """Small objects come from one arena, where they would fill the gaps of all that were there. What the start itself has
+    freed elsewhere is used again."""
+    code = ("new = [bytes(n) for n in range(2, 400, 16)]; arenas = [id(one) >> 20 for one in new];"
+            "print(max(map(arenas.count, arenas)) / len(new))")
+    assert float(said(snap, "-c", code)) > 2 / 3
+
+
+@pytest.mark.parametrize("allocator", ["malloc", "pymalloc_debug", "debug"])
+def test_other_allocators(allocator, tmp_path):
+    """Where Python's own allocator serves nobody, or not all, there is nothing to fill."""
+    env = clean_env(PYTHONMALLOC=allocator)
+    take(tmp_path / "a.snap", "--preload", "json", env=env)
+    assert said(tmp_path / "a.snap", "-c", "print(len([bytes(n) for n in range(600)]))", env=env) == "600\n"
+
+
+FORK = """
+import os, sys, threading
+stop = threading.Event()
+worker = threading.Thread(target=stop.wait, name="worker")
+worker.start()
+print([one.name for one in threading.enumerate()], flush=True)
+pid = os.fork()
+if pid == 0:
+    print([one.name for one in threading.enumerate()], worker.is_alive(), threading.current_thread().ident ==
+          threading.get_ident(), threading._after_fork.__code__.co_name, flush=True)
+    again = threading.Thread(target=print, args=("again",))
+    again.start()
+    again.join()
+    os._exit(0)
+os.waitpid(pid, 0)
+stop.set()
+worker.join()
+"""
+
+
+@pytest.mark.parametrize("app", ["", "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(2)\n"
+                                     "assert list(pool.map(abs, [-1, -2])) == [1, 2]\n"])
+def test_threads_of_forked_children(app, tmp_path):
+    """threading's own function for children of fork does its work, at the start where there is something to do, and later."""
+    (tmp_path / "app.py").write_text("import threading\n" + app)
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    plain = run([PYENTRY, "-c", FORK]).stdout.decode()
+    assert said(tmp_path / "a.snap", "-c", FORK) == plain
+    assert plain.splitlines()[1] == "['MainThread'] False True _after_fork"
