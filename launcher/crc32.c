@@ -8,8 +8,22 @@
 #include <immintrin.h>
 #endif
 
+/* Four bits at a step: for what is too short to be worth a larger table, which has to be made. */
+static uint32_t by_nibbles(uint32_t crc, const unsigned char *at, size_t size)
+{
+    static const uint32_t effect[] = {0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+                                      0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+                                      0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c};
+    while (size-- > 0) {
+        crc ^= *at++;
+        crc = crc >> 4 ^ effect[crc & 0xf];
+        crc = crc >> 4 ^ effect[crc & 0xf];
+    }
+    return crc;
+}
+
 /* Eight bytes at a step: table[k] is the effect of a byte with k more behind it. */
-enum { STEP = 8, BYTES = 256 };
+enum { STEP = 8, BYTES = 256, SHORT = 64 };
 
 static uint32_t table[STEP][BYTES];
 
@@ -42,9 +56,7 @@ static uint32_t by_table(uint32_t crc, const unsigned char *at, size_t size)
         crc = table[7][low & 0xff] ^ table[6][low >> 8 & 0xff] ^ table[5][low >> 16 & 0xff] ^ table[4][low >> 24]
               ^ table[3][high & 0xff] ^ table[2][high >> 8 & 0xff] ^ table[1][high >> 16 & 0xff] ^ table[0][high >> 24];
     }
-    while (size-- > 0)
-        crc = crc >> 8 ^ table[0][(crc ^ *at++) & 0xff];
-    return crc;
+    return by_nibbles(crc, at, size);
 }
 
 #if defined __x86_64__
@@ -53,6 +65,8 @@ static uint32_t by_table(uint32_t crc, const unsigned char *at, size_t size)
  * times as fast as by the table. What is left is a block of 16 bytes that has the same remainder. */
 
 enum { BLOCK = 16, LANES = 4, FOLDED = LANES * BLOCK };
+
+_Static_assert((int)SHORT >= (int)FOLDED, "too short to be folded");
 
 __attribute__((target("pclmul,sse2"))) static __m128i fold(__m128i block, __m128i onto, __m128i by)
 {
@@ -84,7 +98,7 @@ __attribute__((target("pclmul,sse2"))) static uint32_t by_folding(uint32_t crc, 
     for (; size >= BLOCK; at += BLOCK, size -= BLOCK)
         lanes[0] = fold(lanes[0], block_at(at), near);
     _mm_storeu_si128((__m128i *)(void *)rest, lanes[0]);
-    return by_table(by_table(0, rest, BLOCK), at, size);
+    return by_nibbles(by_nibbles(0, rest, BLOCK), at, size);
 }
 
 static bool can_fold(void)
@@ -97,8 +111,6 @@ static bool can_fold(void)
 }
 
 #else
-
-enum { FOLDED = 1 };
 
 static uint32_t by_folding(uint32_t crc, const unsigned char *at, size_t size)
 {
@@ -114,6 +126,8 @@ static bool can_fold(void)
 
 uint32_t pye_crc32(const void *bytes, size_t size)
 {
-    bool folds = size >= FOLDED && can_fold();
-    return ~(folds ? by_folding(0xffffffff, bytes, size) : by_table(0xffffffff, bytes, size));
+    const uint32_t begin = 0xffffffff;
+    if (size < SHORT)
+        return ~by_nibbles(begin, bytes, size);
+    return ~(can_fold() ? by_folding(begin, bytes, size) : by_table(begin, bytes, size));
 }

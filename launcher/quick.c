@@ -147,7 +147,8 @@ static struct room *make_room(const struct pye_image_header *header, int file, u
     uint64_t steps = sizeof(struct room) + pye_exchange_most(&exchange) * sizeof(struct pye_step);
     uint64_t tables = pye_image_tables_bytes(header);
     *bytes = PYE_PAGE_UP(steps + tables);
-    long got = pye_call(__NR_mmap, 0, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0);
+    long got = pye_call(__NR_mmap, 0, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+                        (uint64_t)-1, 0);
     if (got < 0)
         return NULL;
     struct room *room = at((uint64_t)got);

@@ -13,8 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Zero pages between two others that are written rather than begin a new run: each run is a system call at each
- * start. */
+/* Zero pages between two others, or at an end, that are written rather than begin a new run: each run is a system call at
+ * each start, and so is the memory around runs. */
 #define SHORT_GAP (8 * (uint64_t)PYE_IMAGE_PAGE)
 
 enum { PAGES_AT_ONCE = 4096, PRESENT_BITS = 62, SMAPS_BYTES = 32 * 1024 * 1024 };
@@ -79,7 +79,7 @@ static bool is_zero(uint64_t address)
 /* The pages of an anonymous area that hold something. */
 static bool add_touched(struct writer *writer, const struct pye_image_area *area)
 {
-    uint64_t start = 0, end = 0; /* of the run so far */
+    uint64_t start = area->start, end = start; /* of the run so far */
     for (uint64_t address = area->start; address < area->end;) {
         uint64_t left = (area->end - address) / PYE_IMAGE_PAGE, count = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
         ssize_t bytes = (ssize_t)(count * sizeof *writer->pages);
@@ -89,17 +89,17 @@ static bool add_touched(struct writer *writer, const struct pye_image_area *area
         for (uint64_t i = 0; i < count; i++, address += PYE_IMAGE_PAGE) {
             if (writer->pages[i] >> PRESENT_BITS == 0 || is_zero(address))
                 continue;
-            if (end != 0 && address - end >= SHORT_GAP) {
-                if (!add_run(writer, start, end))
+            if (address - end >= SHORT_GAP) {
+                if (end > start && !add_run(writer, start, end))
                     return false;
-                end = 0;
-            }
-            if (end == 0)
                 start = address;
+            }
             end = address + PYE_IMAGE_PAGE;
         }
     }
-    return end == 0 || add_run(writer, start, end);
+    if (area->end - end < SHORT_GAP)
+        end = area->end;
+    return end == start || add_run(writer, start, end);
 }
 
 /* --- areas --- */

@@ -122,7 +122,8 @@ def _put_aside():
 def _rehearse():
     """Caches that these fill now need not be filled, and their pages not be copied, at each start."""
     _renew_environment(dict(os.environ._data))
-    _renew_streams()
+    if sys.__stdin__ is not None and _is_open(0):
+        _renew_stdin(sys.__stdin__)
     _renew_signals([])
     _renew_randomness()
     _renew_rest()
@@ -172,7 +173,7 @@ def _renew_environment(variables):
 
 def _is_open(fd):
     try:
-        os.fstat(fd)
+        os.get_inheritable(fd)
     except OSError:
         return False
     return True
