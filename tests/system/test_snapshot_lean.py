@@ -97,7 +97,8 @@ def test_other_allocators(allocator, tmp_path):
 
 
 FORK = """
-import os, sys, threading
+import os, sys, threading, warnings
+warnings.simplefilter("ignore")  # from 3.12 on, fork warns
 stop = threading.Event()
 worker = threading.Thread(target=stop.wait, name="worker")
 worker.start()
@@ -116,8 +117,14 @@ worker.join()
 """
 
 
-@pytest.mark.parametrize("app", ["", "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(2)\n"
-                                     "assert list(pool.map(abs, [-1, -2])) == [1, 2]\n"])
+POOL = """
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(2)
+assert list(pool.map(abs, [-1, -2])) == [1, 2]
+"""
+
+
+@pytest.mark.parametrize("app", ["", POOL], ids=["alone", "pool"])
 def test_threads_of_forked_children(app, tmp_path):
     """threading's own function for children of fork does its work, at the start where there is something to do, and later."""
     (tmp_path / "app.py").write_text("import threading\n" + app)
