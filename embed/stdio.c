@@ -572,7 +572,7 @@ void pye_stdio_after_fork(void)
 
 /* A new Output, where its file or the last can be sought in, since it knows that, under the text stream that everybody
  * holds. */
-static int resume_stream(int index)
+static int resume_stream(int index, bool anyhow)
 {
     struct stream *stream = &streams[index];
     int fd = index + STDOUT_FILENO, result = -1;
@@ -580,7 +580,7 @@ static int resume_stream(int index)
         return 0;
     stream->channel.mid_line = false;
     stream->output->channel = find_channel(index, fd);
-    if (!stream->seeks && lseek(fd, 0, SEEK_CUR) < 0)
+    if (!anyhow && !stream->seeks && lseek(fd, 0, SEEK_CUR) < 0)
         return 0;
     PyObject *output = make_output(index, fd);
     if (output != NULL && rebase(stream->text, output) == 0) {
@@ -592,7 +592,7 @@ static int resume_stream(int index)
     return result;
 }
 
-int pye_stdio_resume(void)
+int pye_stdio_resume(bool all)
 {
-    return resume_stream(0) < 0 ? -1 : resume_stream(STDERR);
+    return resume_stream(0, all) < 0 ? -1 : resume_stream(STDERR, all);
 }

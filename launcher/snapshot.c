@@ -275,8 +275,19 @@ static bool can_be_taken(void)
     return true;
 }
 
+/* What is closed here is open for those who start; and the file must not get such a number. */
+static void open_streams(void)
+{
+    int number;
+    while ((number = open("/dev/null", O_RDWR)) >= 0 && number <= STDERR_FILENO)
+        ;
+    if (number > STDERR_FILENO)
+        close(number);
+}
+
 static int watch(char **argv, char **python, struct request *request, const struct pye_options *options)
 {
+    open_streams();
     int file = open_temporary(request);
     if (file < 0)
         return EXIT_FAILURE;

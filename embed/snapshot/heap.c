@@ -14,12 +14,12 @@ static struct {
     uintptr_t start, end;
 } arena; /* the last that was asked for */
 
+/* Where there is no memory any block will do: the end is not to be waited for. */
 static void *note_arena(void *context, size_t bytes)
 {
-    (void)context;
-    void *memory = arena.theirs.alloc(arena.theirs.ctx, bytes);
+    void *memory = arena.theirs.alloc(context, bytes);
     arena.start = (uintptr_t)memory;
-    arena.end = arena.start + bytes;
+    arena.end = memory == NULL ? UINTPTR_MAX : arena.start + bytes;
     return memory;
 }
 
@@ -38,7 +38,7 @@ void pye_heap_fill(void)
     if (!is_pythons())
         return;
     PyObject_GetArenaAllocator(&arena.theirs);
-    PyObjectArenaAllocator noting = {NULL, note_arena, arena.theirs.free};
+    PyObjectArenaAllocator noting = {arena.theirs.ctx, note_arena, arena.theirs.free};
     PyObject_SetArenaAllocator(&noting);
     /* The largest first: it is the one that comes to the end of all arenas, and the others fill their own gaps. */
     for (size_t size = LARGEST; size >= SMALLEST; size -= SMALLEST) {

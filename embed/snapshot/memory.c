@@ -13,8 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Zero pages between two others, or at an end, that are written rather than begin a new run: each run is a system call at
- * each start, and so is the memory around runs. */
+/* Zero pages between two others that are written rather than begin a new run: each run is a system call at each
+ * start. */
 #define SHORT_GAP (8 * (uint64_t)PYE_IMAGE_PAGE)
 
 enum { PAGES_AT_ONCE = 4096, PRESENT_BITS = 62, SMAPS_BYTES = 32 * 1024 * 1024 };
@@ -76,10 +76,39 @@ static bool is_zero(uint64_t address)
     return true;
 }
 
+/* How many bytes the C library has mapped for the block that this page begins with, as it seems; 0: none. */
+static uint64_t mapped_block(uint64_t page)
+{
+    enum { MAPPED = 2, FLAGS = 7 };
+    const uint64_t *words = (const void *)page; /* NOLINT(performance-no-int-to-ptr): a page of ours */
+    uint64_t before = words[0], size = words[1];
+    bool whole = before == 0 && (size & FLAGS) == MAPPED && (size & ~(uint64_t)FLAGS) % PYE_IMAGE_PAGE == 0;
+    return whole ? size & ~(uint64_t)FLAGS : 0;
+}
+
+/* A block that the C library has mapped by itself grows by mremap(2), and of a file it would get what follows in the file.
+ * The kernel refuses that for two mappings, and the library copies the block: so its last page is another run, behind a
+ * gap in the file. */
+static bool add_split(struct writer *writer, uint64_t start, uint64_t end)
+{
+    for (uint64_t page = start, bytes; page < end; page += bytes) {
+        bytes = mapped_block(page);
+        uint64_t last = page + bytes - PYE_IMAGE_PAGE;
+        if (bytes > PYE_IMAGE_PAGE && last < end) {
+            if (!add_run(writer, start, last))
+                return false;
+            start = last;
+        }
+        if (bytes == 0 || bytes > end - page)
+            bytes = PYE_IMAGE_PAGE;
+    }
+    return add_run(writer, start, end);
+}
+
 /* The pages of an anonymous area that hold something. */
 static bool add_touched(struct writer *writer, const struct pye_image_area *area)
 {
-    uint64_t start = area->start, end = start; /* of the run so far */
+    uint64_t start = 0, end = 0; /* of the run so far */
     for (uint64_t address = area->start; address < area->end;) {
         uint64_t left = (area->end - address) / PYE_IMAGE_PAGE, count = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
         ssize_t bytes = (ssize_t)(count * sizeof *writer->pages);
@@ -89,17 +118,17 @@ static bool add_touched(struct writer *writer, const struct pye_image_area *area
         for (uint64_t i = 0; i < count; i++, address += PYE_IMAGE_PAGE) {
             if (writer->pages[i] >> PRESENT_BITS == 0 || is_zero(address))
                 continue;
-            if (address - end >= SHORT_GAP) {
-                if (end > start && !add_run(writer, start, end))
+            if (end != 0 && address - end >= SHORT_GAP) {
+                if (!add_split(writer, start, end))
                     return false;
-                start = address;
+                end = 0;
             }
+            if (end == 0)
+                start = address;
             end = address + PYE_IMAGE_PAGE;
         }
     }
-    if (area->end - end < SHORT_GAP)
-        end = area->end;
-    return end == start || add_run(writer, start, end);
+    return end == 0 || add_split(writer, start, end);
 }
 
 /* --- areas --- */
@@ -223,7 +252,7 @@ static void join_runs(struct writer *writer, struct pye_image_area *area, const 
 {
     for (uint32_t i = 0; i < count; i++) {
         struct pye_image_run run = runs[i], *last = &writer->runs[writer->header.runs - 1];
-        if (area->runs > 0 && last->end == run.start) {
+        if (i == 0 && area->runs > 0 && last->end == run.start) { /* within an area they are apart for a reason */
             last->end = run.end;
         } else {
             writer->runs[writer->header.runs++] = run;
@@ -290,6 +319,8 @@ static bool put_pages(struct writer *writer)
     for (uint32_t i = 0; i < header->areas; i++) {
         bool elsewhere = writer->areas[i].kind == PYE_AREA_ARCHIVE;
         for (uint32_t left = writer->areas[i].runs; left > 0; left--, run++) {
+            if (left < writer->areas[i].runs && run->start == run[-1].end)
+                offset += PYE_IMAGE_PAGE;
             run->offset = elsewhere ? writer->archive.offset : offset;
             if (!elsewhere && !put_run(writer, run))
                 return false;

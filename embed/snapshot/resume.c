@@ -30,7 +30,7 @@ static int renew_ours(const struct pye_start *start, uint64_t ignored)
     pye_signals_resume(settings, pye_kernel_ignored(ignored, SIGTERM));
     pye_teardown_configure(settings->fast_exit == PYE_ON);
     pye_report_resume(settings->stop_report, settings->supervised);
-    if (pye_stdio_resume() < 0 || pye_cpus_resume(settings->cpus) < 0)
+    if (pye_stdio_resume(false) < 0 || pye_cpus_resume(settings->cpus) < 0)
         return -1;
     return pye_crash_resume(settings->faulthandler == PYE_ON, pye_log_is_json());
 }

@@ -42,7 +42,7 @@ static int put_on_pipe(void)
         if (kept[i] >= 0)
             dup2(ends[1], STDOUT_FILENO + i);
     }
-    int result = pye_stdio_resume();
+    int result = pye_stdio_resume(true);
     for (int i = 0; i < PYE_STREAMS; i++) {
         if (kept[i] < 0)
             continue;
