@@ -34,18 +34,15 @@ struct touched {
 
 /* --- the process that starts --- */
 
-static void begin(const char *path, uint64_t base, char *program, const struct pye_options *options, int line)
+static void begin(const char *path, uint64_t base, char *program, const struct pye_options *options, int line, int output)
 {
     char *argv[] = {program, NULL};
     struct pye_options wanted = *options;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC), ends[2];
+    int nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC);
     dup2(nowhere, STDIN_FILENO);
+    dup2(output, STDOUT_FILENO);
     close(nowhere);
-    if (pipe2(ends, O_CLOEXEC) == 0) { /* as most have it */
-        dup2(ends[1], STDOUT_FILENO);
-        close(ends[1]);
-    }
     wanted.restore = path;
     wanted.restore_or_fail = PYE_ON;
     pye_restore_watched(argv, &wanted, base, line);
@@ -54,16 +51,21 @@ static void begin(const char *path, uint64_t base, char *program, const struct p
 
 /* --- the process that watches --- */
 
-/* One byte comes when the program would begin, one when the warm-up has ended. */
-static bool hear(int line)
+/* One byte comes on the line when the program would begin, one when the warm-up has ended. What comes before on its
+ * output, a pipe as most have it, is for nobody. */
+static bool hear(int line, int output)
 {
-    struct pollfd ready = {.fd = line, .events = POLLIN};
-    char byte;
-    int count;
-    do
-        count = poll(&ready, 1, PATIENCE_MS);
-    while (count < 0 && errno == EINTR);
-    return count == 1 && read(line, &byte, 1) == 1;
+    struct pollfd ready[] = {{.fd = line, .events = POLLIN}, {.fd = output, .events = POLLIN}};
+    char bytes[PYE_IMAGE_PAGE];
+    for (;;) {
+        int count = poll(ready, sizeof ready / sizeof *ready, PATIENCE_MS);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0 || ready[0].revents != 0)
+            return count > 0 && read(line, bytes, 1) == 1;
+        if (read(output, bytes, sizeof bytes) <= 0)
+            ready[1].fd = -1;
+    }
 }
 
 static void add(struct touched *touched, uint64_t page)
@@ -152,24 +154,27 @@ bool pye_trial(const char *path, int file, uint64_t base, char *program, const s
     static struct touched touched;
     struct pye_image image;
     struct stat now;
-    int line[2];
-    if (fstat(file, &now) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0)
+    int line[2], output[2];
+    if (fstat(file, &now) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0
+        || pipe2(output, O_CLOEXEC) < 0)
         return fail(strerror(errno));
     const char *wrong = pye_image_read(&image, file, base, (uint64_t)now.st_size - base);
     if (wrong != NULL)
         return fail(wrong);
     pid_t pid = fork();
     if (pid == 0)
-        begin(path, base, program, options, line[1]);
+        begin(path, base, program, options, line[1], output[1]);
     close(line[1]);
+    close(output[1]);
     if (pid < 0)
         return fail(strerror(errno));
-    bool started = hear(line[0]);
+    bool started = hear(line[0], output[0]);
     if (started) {
-        hear(line[0]);
+        hear(line[0], output[0]);
         look(&touched, &image, pid);
     }
     close(line[0]);
+    close(output[0]);
     return end(pid, started) && (note(&touched, &image, file) || fail(strerror(errno)));
 }
 

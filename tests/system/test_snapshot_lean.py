@@ -69,6 +69,23 @@ def test_streams(taken, tmp_path):
             assert reports[0] == reports[1], (kind, words)
 
 
+def test_builder_without_streams(tmp_path):
+    """What is closed for the builder is open for those who start."""
+    script = f"'{PYENTRY}' --snapshot -o '{tmp_path / 'a.snap'}' --preload json <&- >&- 2>&-"
+    assert run(["sh", "-c", script]).returncode == 0
+    code = "import sys; print(sys.stdin.read(), file=sys.stderr); print('out')"
+    done = run([PYENTRY, "--restore-or-fail", f"--restore={tmp_path / 'a.snap'}", "-c", code], input=b"in")
+    assert (done.stdout, done.stderr) == (b"out\n", b"in\n")
+
+
+def test_mark_at_the_beginning(tmp_path):
+    """An encoding that begins with a mark begins with it in each process."""
+    env = clean_env(PYTHONIOENCODING="utf-8-sig")
+    take(tmp_path / "a.snap", "--preload", "json", env=env)
+    plain = run([PYENTRY, "-c", "print('hi')"], env=env).stdout
+    assert said(tmp_path / "a.snap", "-c", "print('hi')", env=env).encode() == plain
+
+
 def test_both_on_one_pipe(snap):
     """Lines of two threads to stdout and stderr do not get into each other where both are one pipe."""
     code = ("import sys, threading\n"
@@ -94,6 +111,124 @@ def test_other_allocators(allocator, tmp_path):
     env = clean_env(PYTHONMALLOC=allocator)
     take(tmp_path / "a.snap", "--preload", "json", env=env)
     assert said(tmp_path / "a.snap", "-c", "print(len([bytes(n) for n in range(600)]))", env=env) == "600\n"
+
+
+GROWING = """
+numbers = list(range(100_000))
+data = bytearray(b"x" * 1_000_000)
+words = {str(n): n for n in range(50_000)}
+"""
+
+GROW = """
+from growing import *
+numbers.extend(range(100_000, 3_000_000))
+assert numbers == list(range(3_000_000))
+data.extend(bytes(50_000_000))
+assert data == b"x" * 1_000_000 + bytes(50_000_000)
+words.update({str(n): n for n in range(50_000, 300_000)})
+assert list(words.values()) == list(range(300_000))
+print("well")
+"""
+
+
+def test_large_objects_grow(tmp_path):
+    """What the C library mapped for one object is in the file, and is not made longer there."""
+    (tmp_path / "growing.py").write_text(GROWING)
+    take(tmp_path / "a.snap", "--preload", "growing", cwd=tmp_path)
+    assert said(tmp_path / "a.snap", "-c", GROW, cwd=tmp_path) == "well\n"
+
+
+WIPED = """
+import mmap
+page = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+page.madvise(18)  # MADV_WIPEONFORK
+page[0] = 1
+"""
+
+FORKED = """
+import os, wiped
+print(wiped.page[0], flush=True)
+wiped.page[0] = 2
+pid = os.fork()
+if pid == 0:
+    print(wiped.page[0], flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print(wiped.page[0])
+"""
+
+
+def test_memory_that_is_wiped_in_children(tmp_path):
+    """A start is a child of a fork, and so are those that it forks: libraries see it by such a page, and seed anew."""
+    (tmp_path / "wiped.py").write_text(WIPED)
+    take(tmp_path / "a.snap", "--preload", "wiped", cwd=tmp_path)
+    assert said(tmp_path / "a.snap", "-c", FORKED, cwd=tmp_path) == "0\n0\n2\n"
+
+
+HOOKS = {
+    "a closure": "def make():\n    own = threading._after_fork\n    return lambda: own()\n"
+                 "threading._after_fork = make()\n",
+    "no function": "import functools\nthreading._after_fork = functools.partial(threading._after_fork)\n",
+    "an audit hook": "import sys\ndef refuse(event, arguments):\n    if event == 'object.__setattr__':\n"
+                     "        raise PermissionError(event)\nsys.addaudithook(refuse)\n",
+    "much output": "import os\nos.register_at_fork(after_in_child=lambda: print('x' * 300_000))\n",
+}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hooks_of_others(name, tmp_path):
+    """Whatever an app does to threading's hook, and its own hooks do, a snapshot can be taken."""
+    (tmp_path / "app.py").write_text("import threading\n" + HOOKS[name])
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path, timeout=30)
+    assert said(tmp_path / "a.snap", "-c", "print('well')").endswith("well\n")
+
+
+FORKING = """
+import os, threading, warnings
+warnings.simplefilter("ignore")  # from 3.12 on, fork warns
+busy = []
+def hook():
+    if busy:
+        return
+    busy.append(True)
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    pid = os.fork()
+    if pid == 0:
+        with open("seen", "w") as file:
+            print([one.name for one in threading.enumerate()], file=file)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    stop.set()
+    thread.join()
+    busy.clear()
+os.register_at_fork(after_in_child=hook)
+"""
+
+
+def test_hook_that_forks(tmp_path):
+    """threading's hook is in place again when the app's hooks run."""
+    (tmp_path / "app.py").write_text(FORKING)
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    (tmp_path / "seen").unlink()
+    assert said(tmp_path / "a.snap", "-c", "pass", cwd=tmp_path) == ""
+    assert (tmp_path / "seen").read_text() == "['MainThread']\n"
+
+
+WARM = """
+import sys
+def warm():
+    with open("seen", "a") as file:
+        print(sys.argv, getattr(sys, "orig_argv", None), file=file)
+"""
+
+
+def test_both_warm_ups_see_one_command_line(tmp_path):
+    (tmp_path / "app.py").write_text(WARM)
+    take(tmp_path / "a.snap", "--preload", "app", "--warm-up", "app:warm", "-m", "json.tool", "a", "b", cwd=tmp_path)
+    first, second = (tmp_path / "seen").read_text().splitlines()
+    assert first == second
 
 
 FORK = """

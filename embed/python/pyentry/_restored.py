@@ -21,6 +21,7 @@ state = {
     "twisters": [],    # those of them that are filled in C
     "contexts": [],    # ssl's
     "names": [],       # of temporary files
+    "words": [],       # sys.argv and sys.orig_argv, and what is in them
     "hook": None,      # the code of threading's hook for children of fork, while it is put aside
 }
 
@@ -110,13 +111,26 @@ def _only_thread():
     return None
 
 
+def _stand_in():
+    _sys.modules["pyentry._restored"].bring_back()  # noqa: F821  (the names are threading's)
+
+
 def _put_aside():
     """What threading does in a child of fork is done already where there was no other thread, and would touch more memory
-    than all the rest of a start. Who may be called in its place is decided: its code can be another for a while."""
+    than all the rest of a start. Who is called then is decided: what it does can be another thing, once."""
     threading = _only_thread()
-    if threading is not None:
-        state["hook"] = threading._after_fork.__code__
-        threading._after_fork.__code__ = (lambda: None).__code__
+    try:
+        if threading is not None and threading._after_fork.__globals__ is vars(threading):
+            code = threading._after_fork.__code__
+            threading._after_fork.__code__ = _stand_in.__code__
+            state["hook"] = code
+    except Exception:
+        pass  # somebody else's, or watched
+
+
+def bring_back():
+    sys.modules["threading"]._after_fork.__code__ = state["hook"]
+    state["hook"] = None
 
 
 def _rehearse():
@@ -141,6 +155,7 @@ def prepare(descriptors, warm_up):
         sys.modules["_ssl"].RAND_bytes(1)
     state["descriptors"] = descriptors
     state["warm_up"] = warm_up
+    state["words"] = [(words, list(words)) for words in (sys.argv, getattr(sys, "orig_argv", []))]
     _rehearse()
     _put_aside()
     if state["path"] is not None and sys.path[1:] == state["path"]:
@@ -275,8 +290,8 @@ def _renew_main():
 
 
 def _renew(environment, ignored):
-    if state["hook"] is not None:
-        sys.modules["threading"]._after_fork.__code__ = state["hook"]
+    if state["hook"] is not None:  # nobody called it
+        bring_back()
     _renew_environment(environment)
     _renew_streams()
     _renew_signals(ignored)
@@ -296,6 +311,8 @@ def begin(environment, ignored):
 def show(environment, ignored, watcher):
     """The first start, at build time: with the warm-up once more in the place of functions and program."""
     _renew(environment, ignored)
+    for words, own in state["words"]:
+        words[:] = own
     exec("import os", vars(sys.modules["__main__"]))
     os.write(watcher, b"b")
     nowhere = os.open(os.devnull, os.O_WRONLY)
