@@ -11,6 +11,7 @@
 
 #if PYE_SNAPSHOTS
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,6 +30,17 @@ static int write_down(const char *words, size_t bytes)
     uint64_t stack_pointer = ((frame - RED_ZONE) & ~(uint64_t)15) - sizeof(uint64_t); /* as behind a call */
     bool well = pye_kernel_note() && pye_memory_write(current, stack_pointer, words, bytes);
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* The file that malloc is from, if that is not the C library: such allocators (jemalloc, tcmalloc, mimalloc) rely on zeros
+ * where they gave memory back by madvise(2), and would find what the snapshot holds. */
+static const char *foreign_malloc(void)
+{
+    Dl_info allocator, library;
+    /* The next: at a fixed address, pyentry itself has a malloc that leads there. */
+    bool known = dladdr(dlsym(RTLD_NEXT, "malloc"), &allocator) != 0
+                 && dladdr(dlsym(RTLD_NEXT, "gnu_get_libc_version"), &library) != 0;
+    return known && allocator.dli_fbase != library.dli_fbase ? allocator.dli_fname : NULL;
 }
 
 /* Most processes that start have their output where nobody can seek, for which nothing is to be renewed then. */
@@ -65,6 +77,10 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
         PyErr_SetString(PyExc_RuntimeError, "this process does not take a snapshot");
         return NULL;
     }
+    const char *file = foreign_malloc();
+    if (file != NULL)
+        return PyErr_Format(PyExc_SystemExit, "pyentry: the snapshot was not taken: malloc is that of %s, whose memory "
+                            "cannot be carried: take it without LD_PRELOAD", file);
     fflush(NULL);
     if (put_on_pipe() < 0)
         return NULL;

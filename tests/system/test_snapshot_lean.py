@@ -9,7 +9,9 @@ import subprocess
 import pytest
 
 from harness import PYENTRY, clean_env, run
-from snapshots import said, take
+from snapshots import needed, said, take
+
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import subprocess
 
 import pytest
 
@@ -65,6 +66,23 @@ def test_what_cannot_be_carried(tmp_path, text, words):
     """Each is refused by name, with what to do about it."""
     told = refused(tmp_path, text)
     assert told.startswith("pyentry: the snapshot was not taken: ") and re.search(words, told), told
+
+
+MALLOC = """
+#include <stddef.h>
+void *__libc_malloc(size_t bytes);
+void *malloc(size_t bytes) { return __libc_malloc(bytes); }
+"""
+
+
+def test_another_malloc(tmp_path):
+    """jemalloc and its like count on zeros where the file's bytes would come again."""
+    (tmp_path / "m.c").write_text(MALLOC)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "libm0.so", tmp_path / "m.c"], check=True)
+    app(tmp_path, "")
+    done = try_to_take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path, env=clean_env(LD_PRELOAD=str(tmp_path / "libm0.so")))
+    assert done.returncode == 1 and b"malloc is that of %b/libm0.so" % bytes(tmp_path) in done.stderr, done.stderr
+    assert not (tmp_path / "a.snap").exists()
 
 
 def test_io_uring(tmp_path):
