@@ -67,8 +67,8 @@ void pye_stdio_before_fork(void);
 /* In a forked child: locks that other threads held are free, and what the parent kept is the parent's to write. */
 void pye_stdio_after_fork(void);
 
-/* In a process that starts from a snapshot, and in the one that is written down (all): the descriptors are other files. 0, or
- * -1 with an exception. */
+/* In a process that starts from a snapshot, and in the one that is written down (all): the descriptors are other files.
+ * 0, or -1 with an exception. */
 int pye_stdio_resume(bool all);
 
 #endif

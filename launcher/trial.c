@@ -34,7 +34,8 @@ struct touched {
 
 /* --- the process that starts --- */
 
-static void begin(const char *path, uint64_t base, char *program, const struct pye_options *options, int line, int output)
+static void begin(const char *path, uint64_t base, char *program, const struct pye_options *options, int line,
+                  int output)
 {
     char *argv[] = {program, NULL};
     struct pye_options wanted = *options;

@@ -86,15 +86,15 @@ static uint64_t mapped_block(uint64_t page)
     return whole ? size & ~(uint64_t)FLAGS : 0;
 }
 
-/* A block that the C library has mapped by itself grows by mremap(2), and of a file it would get what follows in the file.
- * The kernel refuses that for two mappings, and the library copies the block: so its last page is another run, behind a
- * gap in the file. */
+/* A block that the C library has mapped by itself grows by mremap(2), and of a file it would get what follows in the
+ * file. The kernel refuses that for two mappings, and the library copies the block: so its last page is another run,
+ * behind a gap in the file. */
 static bool add_split(struct writer *writer, uint64_t start, uint64_t end)
 {
     for (uint64_t page = start, bytes; page < end; page += bytes) {
         bytes = mapped_block(page);
-        uint64_t last = page + bytes - PYE_IMAGE_PAGE;
-        if (bytes > PYE_IMAGE_PAGE && last < end) {
+        if (bytes > PYE_IMAGE_PAGE && bytes - PYE_IMAGE_PAGE < end - page) {
+            uint64_t last = page + bytes - PYE_IMAGE_PAGE;
             if (!add_run(writer, start, last))
                 return false;
             start = last;

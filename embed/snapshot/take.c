@@ -32,8 +32,8 @@ static int write_down(const char *words, size_t bytes)
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* The file that malloc is from, if that is not the C library: such allocators (jemalloc, tcmalloc, mimalloc) rely on zeros
- * where they gave memory back by madvise(2), and would find what the snapshot holds. */
+/* The file that malloc is from, if that is not the C library: such allocators (jemalloc, tcmalloc, mimalloc) rely on
+ * zeros where they gave memory back by madvise(2), and would find what the snapshot holds. */
 static const char *foreign_malloc(void)
 {
     Dl_info allocator, library;

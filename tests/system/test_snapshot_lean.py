@@ -116,8 +116,14 @@ def test_other_allocators(allocator, tmp_path):
 
 
 GROWING = """
+import mmap
 numbers = list(range(100_000))
 data = bytearray(b"x" * 1_000_000)
+# Pages that begin as such a block does, of sizes that are none.
+alike = b"".join((bytes(8) + (size | 2).to_bytes(8, "little")).ljust(4096, b"y")
+                 for size in (0, 4096, 8192, 12288, 1 << 40, 2 ** 64 - 4096, 2 ** 64 - 8192, 2 ** 64 - (1 << 40))) * 20
+place = mmap.mmap(-1, len(alike), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+place[:] = alike
 words = {str(n): n for n in range(50_000)}
 """
 
@@ -129,6 +135,7 @@ data.extend(bytes(50_000_000))
 assert data == b"x" * 1_000_000 + bytes(50_000_000)
 words.update({str(n): n for n in range(50_000, 300_000)})
 assert list(words.values()) == list(range(300_000))
+assert place[:] == alike
 print("well")
 """
 
