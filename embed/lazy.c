@@ -123,6 +123,12 @@ static int finish(PyObject *importlib, PyObject *module, PyObject *spec, PyTypeO
     return -1;
 }
 
+/* Another thread was there first: until it has executed the module, as the import statement does. */
+static int wait_for_other(PyObject *lock)
+{
+    return call(lock, "__enter__") < 0 ? -1 : call(lock, "__exit__");
+}
+
 static int load(PyObject *module)
 {
     PyTypeObject *lazy = Py_TYPE(module);
@@ -131,7 +137,7 @@ static int load(PyObject *module)
     PyObject *lock = importlib == NULL ? NULL : PyObject_CallMethod(importlib, "_ModuleLockManager", "O", name);
     Py_INCREF(lazy);
     PyObject *spec = lock == NULL ? NULL : begin(importlib, module, name, lock);
-    int result = PyErr_Occurred() ? -1 : 0;
+    int result = PyErr_Occurred() ? -1 : spec == NULL ? wait_for_other(lock) : 0;
     if (spec != NULL) {
         result = finish(importlib, module, spec, lazy);
         give_back(lock, "__exit__");
@@ -154,7 +160,10 @@ static int look(PyObject *module)
         return 0;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    int result = load(module);
+    int result;
+    do
+        result = load(module);
+    while (result == 0 && is_lazy(module)); /* the other thread has failed */
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result;
 }

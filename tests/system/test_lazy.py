@@ -143,6 +143,48 @@ def test_two_threads_at_once(fails):
     assert done.stdout.splitlines().count(b"whole False") == 2, outcome(done)  # the import statement hides the error
 
 
+# The first thread fails to find the file; then one of the two executes the module while the other asks for it.
+SECOND_EXECUTES = THREADS + """
+class Slow:
+    def __init__(self, loader):
+        self.loader = loader
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        other, = set(here) - {_thread.get_native_id()}
+        wait(lambda: over or stuck(other))
+        self.loader.exec_module(module)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name != "warnings":
+            return None
+        entered.append(name)
+        if len(entered) == 1:
+            wait(lambda: len(here) == 2 and (over or stuck(here[1])))
+            raise OSError("not now")
+        spec = sys.meta_path[-1].find_spec(name, path)
+        spec.loader = Slow(spec.loader)
+        return spec
+entered = []
+sys.meta_path.insert(0, Finder())
+def look():
+    import warnings
+    warnings.simplefilter("default")
+    print("whole", warnings.__spec__._initializing)
+begin(look)
+wait(lambda: entered)
+begin(look)
+wait(lambda: len(over) == 2)
+"""
+
+
+def test_second_thread_executes():
+    """Who failed and asks again waits for who has found it."""
+    done = pyentry("-S", "-c", SECOND_EXECUTES)
+    assert (done.returncode, done.stderr) == (0, b""), outcome(done)
+    assert done.stdout.splitlines().count(b"whole False") == 2, outcome(done)
+
+
 def test_many_threads_at_once():
     """None of them sees half a module."""
     code = THREADS + """
