@@ -79,11 +79,9 @@ static bool is_zero(uint64_t address)
 /* How many bytes the C library has mapped for the block that this page begins with, as it seems; 0: none. */
 static uint64_t mapped_block(uint64_t page)
 {
-    enum { MAPPED = 2, FLAGS = 7 };
+    enum { MAPPED = 2 }; /* the flag beside the size, which is whole pages */
     const uint64_t *words = (const void *)page; /* NOLINT(performance-no-int-to-ptr): a page of ours */
-    uint64_t before = words[0], size = words[1];
-    bool whole = before == 0 && (size & FLAGS) == MAPPED && (size & ~(uint64_t)FLAGS) % PYE_IMAGE_PAGE == 0;
-    return whole ? size & ~(uint64_t)FLAGS : 0;
+    return words[0] == 0 && words[1] % PYE_IMAGE_PAGE == MAPPED ? words[1] - MAPPED : 0;
 }
 
 /* A block that the C library has mapped by itself grows by mremap(2), and of a file it would get what follows in the

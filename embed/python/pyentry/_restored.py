@@ -101,14 +101,10 @@ def _note_twisters():
     state["generators"] = rest
 
 
-def _only_thread():
-    """threading, if it knows of no thread but this one, and never will of one that was."""
-    threading = sys.modules.get("threading")
-    if threading is not None and hasattr(threading, "_after_fork"):
-        main = threading.main_thread()
-        if list(threading._active.values()) == [main] and not threading._limbo and set(threading._dangling) == {main}:
-            return threading
-    return None
+def _is_alone(threading):
+    """Whether it knows of no thread but one, nor of an object for one that has ended."""
+    main = threading.main_thread()
+    return list(threading._active.values()) == [main] and not threading._limbo and set(threading._dangling) == {main}
 
 
 def _stand_in():
@@ -118,9 +114,9 @@ def _stand_in():
 def _put_aside():
     """What threading does in a child of fork is done already where there was no other thread, and would touch more memory
     than all the rest of a start. Who is called then is decided: what it does can be another thing, once."""
-    threading = _only_thread()
+    threading = sys.modules.get("threading")
     try:
-        if threading is not None and threading._after_fork.__globals__ is vars(threading):
+        if threading is not None and _is_alone(threading) and threading._after_fork.__globals__ is vars(threading):
             code = threading._after_fork.__code__
             threading._after_fork.__code__ = _stand_in.__code__
             state["hook"] = code
