@@ -45,6 +45,16 @@ def header(path):
     return dict(zip([name for name, _ in FIELDS], values))
 
 
+def preloading(modules):
+    """A fixture: the path of a snapshot of these modules, one for all tests of a file."""
+    @pytest.fixture(scope="module")
+    def snap(tmp_path_factory):
+        path = tmp_path_factory.mktemp("snap") / "a.snap"
+        take(path, "--preload", modules)
+        return path
+    return snap
+
+
 # In the environment: a start goes the ordinary way, with a C library from the beginning.
 ORDINARY = {"PYENTRY_RESTORE_TRIES": "0"}
 

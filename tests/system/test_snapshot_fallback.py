@@ -10,18 +10,13 @@ import zlib
 import pytest
 
 from harness import PYENTRY, clean_env, gather, run
-from snapshots import FIELDS, ORDINARY, areas, either, header, needed, offsets, said, start, take
+from snapshots import FIELDS, ORDINARY, areas, either, header, needed, offsets, preloading, said, start, take
 
 pytestmark = needed
 
 LINE = re.compile(rb"pyentry: (\S+) is not used, Python starts without it: (.+)\n")
 
-
-@pytest.fixture(scope="module")
-def snap(tmp_path_factory):
-    path = tmp_path_factory.mktemp("snap") / "a.snap"
-    take(path, "--preload", "json")
-    return path
+snap = preloading("json")
 
 
 def reason(done):

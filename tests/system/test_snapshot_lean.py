@@ -9,16 +9,11 @@ import subprocess
 import pytest
 
 from harness import PYENTRY, clean_env, run
-from snapshots import needed, said, take
+from snapshots import needed, preloading, said, take
 
 pytestmark = needed
 
-
-@pytest.fixture(scope="module")
-def snap(tmp_path_factory):
-    path = tmp_path_factory.mktemp("snap") / "a.snap"
-    take(path, "--preload", "json,asyncio,decimal")
-    return path
+snap = preloading("json,asyncio,decimal")
 
 
 # Of sys.stdout and sys.stderr, into the file that the environment names.

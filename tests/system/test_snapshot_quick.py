@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from harness import PYENTRY, clean_env, gather, run
-from snapshots import ORDINARY, can_be_quick, header, needed, said, take
+from snapshots import ORDINARY, can_be_quick, header, needed, preloading, said, take
 
 pytestmark = [needed, pytest.mark.skipif(not can_be_quick(), reason="this pyentry leaves the loader to the kernel")]
 
@@ -28,12 +28,7 @@ print(json.dumps({
 }))
 """
 
-
-@pytest.fixture(scope="module")
-def snap(tmp_path_factory):
-    path = tmp_path_factory.mktemp("snap") / "a.snap"
-    take(path, "--preload", "json,threading")
-    return path
+snap = preloading("json,threading")
 
 
 def world(snap, **variables):

@@ -8,16 +8,11 @@ import subprocess
 import pytest
 
 from harness import PYENTRY, clean_env, gather, run, stock
-from snapshots import NOBODY, can_be_run_by_nobody, needed, open_path, said, start, take
+from snapshots import NOBODY, can_be_run_by_nobody, needed, open_path, preloading, said, start, take
 
 pytestmark = needed
 
-
-@pytest.fixture(scope="module")
-def snap(tmp_path_factory):
-    path = tmp_path_factory.mktemp("snap") / "json.snap"
-    take(path, "--preload", "json,decimal,asyncio,multiprocessing.pool,ssl,sqlite3,tempfile,uuid")
-    return path
+snap = preloading("json,decimal,asyncio,multiprocessing.pool,ssl,sqlite3,tempfile,uuid")
 
 
 SHOW = """if 1:
