@@ -1,6 +1,7 @@
 """Set-up for the black-box tests; see harness.py for what they share."""
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -32,11 +33,15 @@ def clean_environment(monkeypatch):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """With PYENTRY_TEST_STRICT=1 a skip is a failure."""
+    """With PYENTRY_TEST_STRICT=1 a skip is a failure. What a test wrote stays only if it failed: bundles and
+    snapshots are tens of megabytes each."""
     report = (yield).get_result()
     if STRICT and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, which PYENTRY_TEST_STRICT=1 forbids: {report.longrepr}"
+    item.failed = getattr(item, "failed", False) or report.failed
+    if call.when == "teardown" and not item.failed and "tmp_path" in item.funcargs:
+        shutil.rmtree(item.funcargs["tmp_path"], ignore_errors=True)
 
 
 def pytest_sessionfinish(session, exitstatus):
