@@ -33,8 +33,9 @@ static PyMethodDef methods[] = {
     {"find_spec", (PyCFunction)(void (*)(void))pye_startup_find_spec, METH_FASTCALL, NULL},
     {"limits", pye_cpus_limits, METH_NOARGS, NULL},
     {"note_twister", pye_snapshot_note_twister, METH_VARARGS, NULL},
+    {"find_libraries", pye_snapshot_find_libraries, METH_NOARGS, NULL},
     {"renew_libraries", pye_snapshot_renew_libraries, METH_O, NULL},
-    {"take", pye_snapshot_take, METH_O, NULL},
+    {"take", pye_snapshot_take, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -154,7 +154,7 @@ static int install(void)
         return -1;
     if (pye_signals_install() < 0)
         return -1;
-    pye_teardown_configure(startup.settings.fast_exit == PYE_ON);
+    pye_teardown_configure(startup.settings.fast_exit == PYE_ON, false);
     /* With -i a person waits for the prompt after the program: SIGTERM keeps python's meaning. */
     if (pye_terminate_install(pye_flag("inspect")) < 0)
         return -1;

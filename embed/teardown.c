@@ -2,7 +2,7 @@
 
 #include <Python.h>
 
-static bool is_fast;
+static bool is_fast, is_frozen;
 
 /* A copy that is never released: nobody's last reference goes. */
 static void hide_modules(PyObject *capsule)
@@ -21,15 +21,25 @@ static bool is_alone(void)
     return PyInterpreterState_Next(PyInterpreterState_Head()) == NULL;
 }
 
-void pye_teardown_configure(bool fast)
+void pye_teardown_configure(bool fast, bool frozen)
 {
     is_fast = fast;
+    is_frozen = frozen;
 }
 
-void pye_teardown_begin(void)
+/* What is frozen would not be finalized: files not flushed, __del__() not called. */
+static void unfreeze(void)
 {
-    if (!is_fast || !is_alone())
-        return;
+    PyObject *gc = PyImport_ImportModule("gc");
+    PyObject *result = gc == NULL ? NULL : PyObject_CallMethod(gc, "unfreeze", NULL);
+    Py_XDECREF(gc);
+    Py_XDECREF(result);
+    if (result == NULL)
+        PyErr_Clear(); /* somebody has put something else in gc's place */
+}
+
+static void hurry(void)
+{
     PyObject *gc = PyImport_ImportModule("gc");
     PyObject *disabled = gc == NULL ? NULL : PyObject_CallMethod(gc, "disable", NULL);
     PyObject *frozen = disabled == NULL ? NULL : PyObject_CallMethod(gc, "freeze", NULL);
@@ -43,4 +53,12 @@ void pye_teardown_begin(void)
     Py_XDECREF(gc);
     if (result < 0)
         PyErr_Clear(); /* somebody has put something else in gc's place: the end is python's own */
+}
+
+void pye_teardown_begin(void)
+{
+    if (is_fast && is_alone())
+        hurry();
+    else if (is_frozen)
+        unfreeze();
 }

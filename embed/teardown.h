@@ -8,7 +8,8 @@
 
 #include <stdbool.h>
 
-void pye_teardown_configure(bool fast);
+/* fast: --fast-exit. frozen: all that is from a snapshot is kept from the collector. */
+void pye_teardown_configure(bool fast, bool frozen);
 
 /* When the last atexit function has run. */
 void pye_teardown_begin(void);

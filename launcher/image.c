@@ -135,7 +135,7 @@ static bool holds(const struct pye_image_area *area, uint64_t address)
 /* Whether a stack holds the stack pointer, and with room above it for what stands there. */
 static bool is_the_stack(const struct pye_image_header *header, const struct pye_image_area *area)
 {
-    return area->kind == PYE_AREA_STACK && header->stack_pointer != area->start && holds(area, header->stack_pointer);
+    return area->kind == PYE_AREA_COPIED && header->stack_pointer != area->start && holds(area, header->stack_pointer);
 }
 
 static bool check_areas(const struct pye_image *image)

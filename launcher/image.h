@@ -67,7 +67,7 @@ struct pye_image_header {
 
 enum pye_area_kind {
     PYE_AREA_PRIVATE, /* runs are mapped, copied at the first write */
-    PYE_AREA_STACK,   /* one anonymous mapping, as the kernel's stack is: runs are read */
+    PYE_AREA_COPIED,  /* of no file: runs are read. The stack, and the first page of what may grow */
     PYE_AREA_SHARED,  /* shared with later children: runs are read */
     PYE_AREA_ARCHIVE, /* the archive of the bundle that the image is in: one run, which lies before the image */
     PYE_AREA_KINDS,

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,15 +14,26 @@ enum {
     SET_TICKET_KEYS = 59,                    /* SSL_CTRL_SET_TLSEXT_TICKET_KEYS, of its interface */
     TWISTER_BYTES = 624 * sizeof(uint32_t), /* what a Mersenne twister is filled with; its position follows */
     TWISTERS = 64,
+    COPIES = 16,
+    ENTROPY_BYTES = 48,
+    STRONG = 100, /* what gcrypt takes for as good as its own */
 };
 
 typedef void randomness(int, void *);
 typedef long control(void *, int, long, void *);
+typedef void add_to_openssl(const void *, int, double);
+typedef void add_to_gcrypt(const void *, size_t, int);
 
 static struct {
     randomness *sqlite;
     control *ssl;
 } functions;
+
+/* The functions of one name in all libraries: wheels bring copies of their own. */
+static struct pool {
+    void *functions[COPIES];
+    size_t count;
+} openssl, gcrypt;
 
 /* numpy's, which takes long to fill them by its own functions. */
 static struct {
@@ -28,7 +41,7 @@ static struct {
     size_t count;
 } twisters;
 
-/* A function of a library that is loaded already; NULL where it is not. */
+/* A function of a library that is loaded already, or of one that it needs; NULL where it is not. */
 static void *find(const char *library, const char *name)
 {
     void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
@@ -38,14 +51,66 @@ static void *find(const char *library, const char *name)
     return function;
 }
 
-void pye_snapshot_find_libraries(void)
+/* Adds it to those that are known, unless it is among them. */
+static bool note_pool(struct pool *pool, void *function)
 {
+    size_t i = 0;
+    while (i < pool->count && pool->functions[i] != function)
+        i++;
+    if (function == NULL || i < pool->count)
+        return true;
+    if (i == COPIES)
+        return false;
+    pool->functions[pool->count++] = function;
+    return true;
+}
+
+/* Whatever their files are called. */
+static bool find_pools(void)
+{
+    void *self = dlopen(NULL, RTLD_LAZY);
+    struct link_map *library = NULL;
+    bool well = self != NULL && dlinfo(self, RTLD_DI_LINKMAP, &library) == 0;
+    for (; well && library != NULL; library = library->l_next) {
+        const char *name = *library->l_name == '\0' ? NULL : library->l_name;
+        well = note_pool(&openssl, find(name, "RAND_add")) && note_pool(&gcrypt, find(name, "gcry_random_add_bytes"));
+    }
+    return well;
+}
+
+PyObject *pye_snapshot_find_libraries(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
     void *address = find("libsqlite3.so.0", "sqlite3_randomness");
     memcpy(&functions.sqlite, &address, sizeof address);
     address = find("libssl.so.3", "SSL_CTX_ctrl");
     if (address == NULL)
         address = find("libssl.so.1.1", "SSL_CTX_ctrl");
     memcpy(&functions.ssl, &address, sizeof address);
+    if (find_pools())
+        Py_RETURN_NONE;
+    PyErr_Format(PyExc_RuntimeError, "more than %d copies of OpenSSL or libgcrypt are loaded", COPIES);
+    return NULL;
+}
+
+/* Their own generators, which renew themselves where the process id is another, and only there. */
+static void renew_pools(void)
+{
+    unsigned char entropy[ENTROPY_BYTES];
+    for (size_t i = 0; i < openssl.count + gcrypt.count; i++) {
+        if (getrandom(entropy, sizeof entropy, 0) != sizeof entropy)
+            continue;
+        if (i < openssl.count) {
+            add_to_openssl *add;
+            memcpy(&add, &openssl.functions[i], sizeof add);
+            add(entropy, sizeof entropy, sizeof entropy);
+        } else {
+            add_to_gcrypt *add;
+            memcpy(&add, &gcrypt.functions[i - openssl.count], sizeof add);
+            add(entropy, sizeof entropy, STRONG);
+        }
+    }
 }
 
 static void renew_libc(void)
@@ -115,6 +180,7 @@ PyObject *pye_snapshot_renew_libraries(PyObject *module, PyObject *contexts)
         return NULL;
     }
     renew_libc();
+    renew_pools();
     if (functions.sqlite != NULL)
         functions.sqlite(0, NULL); /* the next one seeds */
     renew_tickets(contexts);

@@ -4,8 +4,8 @@
 
 #include <Python.h>
 
-/* In the process that is written down: which libraries are loaded. */
-void pye_snapshot_find_libraries(void);
+/* _pyentry.find_libraries(), in the process that is written down: which are loaded. */
+PyObject *pye_snapshot_find_libraries(PyObject *module, PyObject *unused);
 
 /* _pyentry.renew_libraries(contexts): seeds anew what was loaded. contexts are the _ssl._SSLContext objects, whose
  * keys for session tickets are made new. */

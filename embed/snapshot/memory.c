@@ -84,49 +84,68 @@ static uint64_t mapped_block(uint64_t page)
     return words[0] == 0 && words[1] % PYE_IMAGE_PAGE == MAPPED ? words[1] - MAPPED : 0;
 }
 
-/* A block that the C library has mapped by itself grows by mremap(2), and of a file it would get what follows in the
- * file. The kernel refuses that for two mappings, and the library copies the block: so its last page is another run,
- * behind a gap in the file. */
-static bool add_split(struct writer *writer, uint64_t start, uint64_t end)
+/* Ends the area that is being described with a page of its own that is copied, and begins another behind it. */
+static bool cut(struct writer *writer, uint64_t page)
 {
-    for (uint64_t page = start, bytes; page < end; page += bytes) {
-        bytes = mapped_block(page);
-        if (bytes > PYE_IMAGE_PAGE && bytes - PYE_IMAGE_PAGE < end - page) {
-            uint64_t last = page + bytes - PYE_IMAGE_PAGE;
-            if (!add_run(writer, start, last))
-                return false;
-            start = last;
-        }
-        if (bytes == 0 || bytes > end - page)
-            bytes = PYE_IMAGE_PAGE;
+    struct pye_image_area *area = &writer->areas[writer->header.areas], whole = *area;
+    if (writer->header.areas + 2 >= PYE_IMAGE_AREAS) {
+        errno = E2BIG;
+        return fail("the table of memory");
     }
-    return add_run(writer, start, end);
+    if (page > area->start) {
+        area->end = page;
+        area = &writer->areas[++writer->header.areas];
+    }
+    *area = (struct pye_image_area){.start = page, .end = page + PYE_IMAGE_PAGE, .kind = PYE_AREA_COPIED,
+                                    .protection = whole.protection};
+    if (!add_run(writer, area->start, area->end))
+        return false;
+    area = &writer->areas[++writer->header.areas];
+    *area = (struct pye_image_area){.start = page + PYE_IMAGE_PAGE, .end = whole.end, .protection = whole.protection};
+    return true;
+}
+
+/* The run so far, if there is one. */
+static bool end_run(struct writer *writer, struct pye_image_run *run)
+{
+    bool well = run->end == 0 || add_run(writer, run->start, run->end);
+    run->end = 0;
+    return well;
+}
+
+/* A block that the C library has mapped by itself grows by mremap(2), which gives a mapping of a file what follows in the
+ * file. The kernel refuses that for two mappings, and the library copies the block: so its first page, which is the last to
+ * stay when it shrinks, is another mapping, and of no file. */
+static bool add_page(struct writer *writer, struct pye_image_run *run, uint64_t page, uint64_t end)
+{
+    uint64_t bytes = mapped_block(page);
+    if (bytes > PYE_IMAGE_PAGE && bytes <= end - page)
+        return end_run(writer, run) && cut(writer, page);
+    if (run->end != 0 && page - run->end >= SHORT_GAP && !end_run(writer, run))
+        return false;
+    if (run->end == 0)
+        run->start = page;
+    run->end = page + PYE_IMAGE_PAGE;
+    return true;
 }
 
 /* The pages of an anonymous area that hold something. */
-static bool add_touched(struct writer *writer, const struct pye_image_area *area)
+static bool add_touched(struct writer *writer, uint64_t start, uint64_t end)
 {
-    uint64_t start = 0, end = 0; /* of the run so far */
-    for (uint64_t address = area->start; address < area->end;) {
-        uint64_t left = (area->end - address) / PYE_IMAGE_PAGE, count = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
+    struct pye_image_run run = {.end = 0};
+    for (uint64_t address = start; address < end;) {
+        uint64_t left = (end - address) / PYE_IMAGE_PAGE, count = left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE;
         ssize_t bytes = (ssize_t)(count * sizeof *writer->pages);
         if (pread(writer->pagemap, writer->pages, (size_t)bytes,
                   (off_t)(address / PYE_IMAGE_PAGE * sizeof *writer->pages)) != bytes)
             return fail("/proc/self/pagemap");
         for (uint64_t i = 0; i < count; i++, address += PYE_IMAGE_PAGE) {
-            if (writer->pages[i] >> PRESENT_BITS == 0 || is_zero(address))
-                continue;
-            if (end != 0 && address - end >= SHORT_GAP) {
-                if (!add_split(writer, start, end))
-                    return false;
-                end = 0;
-            }
-            if (end == 0)
-                start = address;
-            end = address + PYE_IMAGE_PAGE;
+            bool holds = writer->pages[i] >> PRESENT_BITS != 0 && !is_zero(address);
+            if (holds && !add_page(writer, &run, address, end))
+                return false;
         }
     }
-    return end == 0 || add_split(writer, start, end);
+    return end_run(writer, &run);
 }
 
 /* --- areas --- */
@@ -137,19 +156,25 @@ static bool is_anonymous_sharing(const struct pye_map *map)
            || (strncmp(map->name, "/dev/shm/", strlen("/dev/shm/")) == 0 && strstr(map->name, " (deleted)") != NULL);
 }
 
-static bool add_pages(struct writer *writer, const struct pye_map *map, struct pye_image_area *area)
+/* What nobody may read now holds what it held: in this copy of the process it may be read. */
+static bool open_area(const struct pye_image_area *area)
 {
-    if (area->kind == PYE_AREA_STACK)
+    void *memory = (void *)area->start; /* NOLINT(performance-no-int-to-ptr): memory of ours */
+    return (area->protection & PROT_READ) || mprotect(memory, area->end - area->start, PROT_READ) == 0
+           || fail("memory that may not be read");
+}
+
+static bool add_pages(struct writer *writer, const struct pye_map *map, const struct pye_image_area *area)
+{
+    if (area->kind == PYE_AREA_COPIED)
         return add_run(writer, writer->stack_page, area->end);
-    if (map->protection == PROT_NONE)
+    if (map->inode != 0 && map->protection == PROT_NONE) /* what the loader leaves between parts of a library */
         return true;
-    if (!(map->protection & PROT_READ)) {
-        errno = EACCES;
-        return fail("memory that may not be read");
-    }
+    if (!open_area(area))
+        return false;
     if (map->inode != 0 || map->shared)
         return add_run(writer, area->start, area->end);
-    return add_touched(writer, area);
+    return add_touched(writer, area->start, area->end);
 }
 
 static bool add_area(struct writer *writer, const struct pye_map *map, uint64_t start, uint64_t end)
@@ -168,7 +193,7 @@ static bool add_area(struct writer *writer, const struct pye_map *map, uint64_t 
         return false;
     }
     if (writer->stack_page >= start && writer->stack_page < end)
-        area->kind = PYE_AREA_STACK;
+        area->kind = PYE_AREA_COPIED;
     if (start == writer->archive.start && end == writer->archive.end)
         area->kind = PYE_AREA_ARCHIVE;
     if (!add_pages(writer, map, area))
@@ -207,7 +232,7 @@ static void advise(struct writer *writer, const struct pye_map *map, const char 
                       | (strstr(flags, " dd") != NULL ? PYE_ADVICE_DONT_DUMP : 0);
     for (uint32_t i = 0; advice != 0 && i < writer->header.areas; i++) {
         struct pye_image_area *area = &writer->areas[i];
-        if (area->kind == PYE_AREA_PRIVATE && area->start >= map->start && area->end <= map->end)
+        if (area->kind <= PYE_AREA_COPIED && area->start >= map->start && area->end <= map->end)
             area->advice = advice;
     }
 }
@@ -250,7 +275,7 @@ static void join_runs(struct writer *writer, struct pye_image_area *area, const 
 {
     for (uint32_t i = 0; i < count; i++) {
         struct pye_image_run run = runs[i], *last = &writer->runs[writer->header.runs - 1];
-        if (i == 0 && area->runs > 0 && last->end == run.start) { /* within an area they are apart for a reason */
+        if (area->runs > 0 && last->end == run.start) {
             last->end = run.end;
         } else {
             writer->runs[writer->header.runs++] = run;
@@ -317,8 +342,6 @@ static bool put_pages(struct writer *writer)
     for (uint32_t i = 0; i < header->areas; i++) {
         bool elsewhere = writer->areas[i].kind == PYE_AREA_ARCHIVE;
         for (uint32_t left = writer->areas[i].runs; left > 0; left--, run++) {
-            if (left < writer->areas[i].runs && run->start == run[-1].end)
-                offset += PYE_IMAGE_PAGE;
             run->offset = elsewhere ? writer->archive.offset : offset;
             if (!elsewhere && !put_run(writer, run))
                 return false;

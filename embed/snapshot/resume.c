@@ -8,6 +8,7 @@
 #include "embed/signals.h"
 #include "embed/snapshot/kernel.h"
 #include "embed/snapshot/program.h"
+#include "embed/snapshot/take.h"
 #include "embed/stdio.h"
 #include "embed/teardown.h"
 #include "launcher/confirm.h"
@@ -28,7 +29,7 @@ static int renew_ours(const struct pye_start *start, uint64_t ignored)
     const struct pye_settings *settings = &start->settings;
     pye_children_note();
     pye_signals_resume(settings, pye_kernel_ignored(ignored, SIGTERM));
-    pye_teardown_configure(settings->fast_exit == PYE_ON);
+    pye_teardown_configure(settings->fast_exit == PYE_ON, true);
     pye_report_resume(settings->stop_report, settings->supervised);
     if (pye_stdio_resume(false) < 0 || pye_cpus_resume(settings->cpus) < 0)
         return -1;
@@ -129,6 +130,8 @@ static void go_on(struct pye_start *start, uint64_t ignored)
     exit(Py_RunMain());
 }
 
+bool pye_resume_keeps_canary;
+
 /* Never returns, so that the canary of the C frames can change. The one that is written down stays in the file. */
 __attribute__((no_stack_protector)) void pye_resume(struct pye_start *start)
 {
@@ -136,7 +139,7 @@ __attribute__((no_stack_protector)) void pye_resume(struct pye_start *start)
     /* Here ends the stack for debuggers; below are frames of the process that was written down. */
     ((void *volatile *)__builtin_frame_address(0))[1] = NULL;
     pye_kernel_renew(start, &ignored);
-    if (getrandom(&canary, sizeof canary, 0) == sizeof canary) {
+    if (!pye_resume_keeps_canary && getrandom(&canary, sizeof canary, 0) == sizeof canary) {
         canary &= ~(uint64_t)0xff; /* as the C library has it: a string ends before it */
         __asm__ volatile("mov %0, %%fs:0x28" : : "r"(canary));
     }

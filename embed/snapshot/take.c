@@ -4,7 +4,6 @@
 #include "embed/interpreter.h"
 #include "embed/snapshot/heap.h"
 #include "embed/snapshot/kernel.h"
-#include "embed/snapshot/libraries.h"
 #include "embed/snapshot/memory.h"
 #include "embed/stdio.h"
 #include "launcher/log.h"
@@ -66,12 +65,14 @@ static int put_on_pipe(void)
     return result;
 }
 
-PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
+PyObject *pye_snapshot_take(PyObject *module, PyObject *args)
 {
+    PyObject *words;
     char *text;
     Py_ssize_t bytes;
+    int keeps_frames;
     (void)module;
-    if (PyBytes_AsStringAndSize(words, &text, &bytes) < 0)
+    if (!PyArg_ParseTuple(args, "Sp", &words, &keeps_frames) || PyBytes_AsStringAndSize(words, &text, &bytes) < 0)
         return NULL;
     if (current == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "this process does not take a snapshot");
@@ -85,7 +86,7 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
     if (put_on_pipe() < 0)
         return NULL;
     pye_kernel_prepare(current);
-    pye_snapshot_find_libraries();
+    pye_resume_keeps_canary = keeps_frames;
     pye_heap_fill();
     PyOS_BeforeFork();
     pid_t child = fork();
@@ -128,10 +129,10 @@ int pye_take_snapshot(int argc, char **argv, const struct pye_settings *settings
 
 #else
 
-PyObject *pye_snapshot_take(PyObject *module, PyObject *words)
+PyObject *pye_snapshot_take(PyObject *module, PyObject *args)
 {
     (void)module;
-    (void)words;
+    (void)args;
     PyErr_SetString(PyExc_RuntimeError, "snapshots are for x86-64 with glibc");
     return NULL;
 }

@@ -5,7 +5,13 @@
 
 #include <Python.h>
 
-/* _pyentry.take(words): does not return, but with an exception. words are bytes for the image: launcher/image.h. */
-PyObject *pye_snapshot_take(PyObject *module, PyObject *words);
+#include <stdbool.h>
+
+/* _pyentry.take(words, keeps_frames): does not return, but with an exception. words are bytes for the image:
+ * launcher/image.h. keeps_frames: a start may go back to C frames, as greenlets do, so that they keep their canary. */
+PyObject *pye_snapshot_take(PyObject *module, PyObject *args);
+
+/* The last of these, for those who start. */
+extern bool pye_resume_keeps_canary;
 
 #endif

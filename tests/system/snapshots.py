@@ -98,6 +98,28 @@ def either(path, *words, options=(), **more):
     return run([PYENTRY, f"--restore={path}", *options, *words], **more)
 
 
+# In a namespace of its own, where the first process has the first number.
+ALONE = ["unshare", "--pid", "--fork", "--mount-proc"]
+
+_BECOME = """
+import os, sys
+number = None
+while number != int(sys.argv[1]):
+    number = os.fork()
+    if number == 0:
+        if os.getpid() == int(sys.argv[1]):
+            os.execv(sys.argv[2], sys.argv[2:])
+        os._exit(0)
+    status = os.waitpid(number, 0)[1]
+sys.exit(status != 0)
+"""
+
+
+def as_process(number):
+    """The command prefix under which a program has this process id."""
+    return [*ALONE, "/usr/bin/python3", "-I", "-S", "-c", _BECOME, str(number)]
+
+
 # Another user, without capabilities, who gets none by what it starts.
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
           "--bounding-set=-all"]

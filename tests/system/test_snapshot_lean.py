@@ -120,6 +120,7 @@ alike = b"".join((bytes(8) + (size | 2).to_bytes(8, "little")).ljust(4096, b"y")
 place = mmap.mmap(-1, len(alike), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 place[:] = alike
 words = {str(n): n for n in range(50_000)}
+long, short = list(range(1_000_000)), bytearray(b"z" * 400_000)
 """
 
 GROW = """
@@ -131,12 +132,20 @@ assert data == b"x" * 1_000_000 + bytes(50_000_000)
 words.update({str(n): n for n in range(50_000, 300_000)})
 assert list(words.values()) == list(range(300_000))
 assert place[:] == alike
+del long[100_000:]
+long.extend(range(100_000, 5_000_000))
+assert long == list(range(5_000_000))
+for left in (3000, 100, 0):
+    del short[left:]
+    short.extend(bytes(70_000_000))
+    assert short == b"z" * left + bytes(70_000_000)
 print("well")
 """
 
 
 def test_large_objects_grow(tmp_path):
-    """What the C library mapped for one object is in the file, and is not made longer there."""
+    """What the C library mapped for one object is in the file, and is not made longer there, not even when it was made
+    shorter before."""
     (tmp_path / "growing.py").write_text(GROWING)
     take(tmp_path / "a.snap", "--preload", "growing", cwd=tmp_path)
     assert said(tmp_path / "a.snap", "-c", GROW, cwd=tmp_path) == "well\n"

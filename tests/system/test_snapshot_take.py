@@ -36,6 +36,11 @@ REFUSED = [
      " name='worker').start()", r"the thread 'worker' runs: stop it(.|\n)*in work"),
     ("busy executor", "from concurrent.futures import ThreadPoolExecutor\nimport time\nat = ThreadPoolExecutor(1)\n"
      "at.submit(time.sleep, 1.5)", r"the thread 'ThreadPoolExecutor-0_0' runs"),
+    ("thread without an object", "import _thread, time\n_thread.start_new_thread(time.sleep, (60,))\ntime.sleep(0.2)",
+     r"the thread of _thread.start_new_thread\(\) runs"),
+    ("timer", "import signal\nsignal.alarm(100)", r"a timer runs \(.*alarm\): set it in a function given"),
+    ("memory kept from children", "import mmap\nm = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+     "m.madvise(10)  # MADV_DONTFORK", r"the memory at [0-9a-f-]+ is kept from children"),
     ("child", "import subprocess\nchild = subprocess.Popen(['sleep', '5'], stdout=-3, stderr=-3)", r"the child process \d+ \(sleep\) runs"),
     ("half a pipe", "import os\nr, w = os.pipe()\nos.close(w)",
      r"is (an end of a pipe whose other end|a pipe with data)"),
@@ -174,6 +179,21 @@ def test_checkpoint(tmp_path):
     assert "after" in said(tmp_path / "a.snap", "prog.py", tmp_path, "y", cwd=tmp_path)
     plain = run([PYENTRY, "prog.py", str(tmp_path), "z"], cwd=tmp_path)
     assert b"after ['__main__'] ['z']" in plain.stdout
+
+
+def test_checkpoint_in_an_import(tmp_path):
+    """Whoever imports that module at a start would get half of it."""
+    (tmp_path / "half.py").write_text("import pyentry\npyentry.checkpoint()\n")
+    assert "called while half is imported" in refused(tmp_path, "import half", "app.py")
+
+
+def test_thread_that_is_about_to_end(tmp_path):
+    """The last of an executor's, which ends when that is collected."""
+    code = ("from concurrent.futures import ThreadPoolExecutor\nclass Service: pass\ndef warm():\n    service = Service()\n"
+            "    service.me, service.pool = service, ThreadPoolExecutor(2)\n    service.pool.submit(int).result()\n")
+    app(tmp_path, code)
+    for _ in range(3):
+        take(tmp_path / "a.snap", "--preload=app", "--warm-up=app:warm", cwd=tmp_path)
 
 
 def test_program_without_a_checkpoint(tmp_path):

@@ -51,7 +51,7 @@ static void make(struct small *small)
         .areas = {{PROGRAM, PROGRAM + 4 * PAGE, PYE_AREA_PRIVATE, RW, 1, 0},
                   {ARENA, ARENA + 10 * PAGE, PYE_AREA_PRIVATE, RW, 2, PYE_ADVICE_WIPE_ON_FORK},
                   {ARENA + 10 * PAGE, ARENA + 11 * PAGE, PYE_AREA_SHARED, RW, 1, 0},
-                  {ARENA + 90 * PAGE, ARENA + 100 * PAGE, PYE_AREA_STACK, RW, 1, 0}},
+                  {ARENA + 90 * PAGE, ARENA + 100 * PAGE, PYE_AREA_COPIED, RW, 1, 0}},
         .runs = {{PROGRAM, PROGRAM + PAGE, PAGE},
                  {ARENA, ARENA + PAGE, 2 * PAGE},
                  {ARENA + 8 * PAGE, ARENA + 9 * PAGE, 3 * PAGE},
@@ -80,7 +80,7 @@ static void is_read_as_it_was_made(void **state)
     (void)state;
     make(&small);
     assert_null(verdict(&small));
-    assert_int_equal(small.image.areas[3].kind, PYE_AREA_STACK);
+    assert_int_equal(small.image.areas[3].kind, PYE_AREA_COPIED);
     assert_int_equal(small.image.runs[4].offset, 5 * PAGE);
     assert_int_equal(small.image.touched[1].end, ARENA + 4 * PAGE);
     assert_true(pye_image_next_word(&small.image, &at, &word));

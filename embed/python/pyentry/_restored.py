@@ -14,11 +14,14 @@ RENEWED = ("logging", "multiprocessing.process", "numpy.random", "random", "ssl"
 state = {
     "descriptors": [],
     "warm_up": None,   # a function
-    "locale": None,    # LC_CTYPE, where python chose it for want of another
+    "variables": {},   # of the environment, that were written to: {name: value or None}
+    "umask": None,     # where it was changed
+    "blocked": set(),  # signals
     "path": None,      # sys.path before the program of the snapshot ran; None: none did
     "randoms": [],     # random.Random objects of the program's own
     "generators": [],  # numpy's
     "twisters": [],    # those of them that are filled in C
+    "seeds": [],       # numpy's, of which others are made
     "contexts": [],    # ssl's
     "names": [],       # of temporary files
     "words": [],       # sys.argv and sys.orig_argv, and what is in them
@@ -42,12 +45,24 @@ def _find():
         if issubclass(kind, Random) and not issubclass(kind, SystemRandom):
             if thing is not random._inst:
                 state["randoms"].append(thing)
-        elif numpy is not None and issubclass(kind, (numpy.Generator, numpy.RandomState)):
+        elif numpy is not None and issubclass(kind, (numpy.RandomState, numpy.BitGenerator)):
             state["generators"].append(thing)
+        elif numpy is not None and issubclass(kind, numpy.SeedSequence):
+            state["seeds"].append(thing)
         elif ssl is not None and issubclass(kind, ssl._SSLContext):
             state["contexts"].append(thing)
         elif tempfile is not None and issubclass(kind, tempfile._RandomNameSequence):
             state["names"].append(thing)
+    if numpy is not None:
+        _leave_to_their_owners(numpy)
+
+
+def _leave_to_their_owners(numpy):
+    """A RandomState renews what it is made of, and nothing can be made of its seed."""
+    inner = [thing._bit_generator for thing in state["generators"] if isinstance(thing, numpy.RandomState)]
+    inner += [getattr(thing, "_seed_seq", None) for thing in inner]
+    for kind in ("generators", "seeds"):
+        state[kind] = [thing for thing in state[kind] if not any(thing is one for one in inner)]
 
 
 def _find_specs():
@@ -73,6 +88,14 @@ def idle_workers():
 def _executors(module):
     import gc
     return [thing for thing in gc.get_objects() if issubclass(type(thing), module.ThreadPoolExecutor)]
+
+
+def has_greenlets():
+    """Whether one waits somewhere: it keeps a part of the C stack, to which it goes back."""
+    import gc
+    module = sys.modules.get("greenlet")
+    return module is not None and any(issubclass(type(thing), module.greenlet) and thing and thing.parent is not None
+                                      for thing in gc.get_objects())
 
 
 def _forget_workers():
@@ -139,16 +162,51 @@ def _rehearse():
     _renew_rest()
 
 
-def prepare(descriptors, warm_up):
+def _signal_mask():
+    return set(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
+
+
+def _umask():
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def note_process():
+    """Before the first import: what modules may change of the process itself."""
+    state["umask"], state["blocked"] = _umask(), _signal_mask()
+
+
+def _note_changes(variables):
+    state["variables"] = variables
+    state["umask"] = None if _umask() == state["umask"] else _umask()
+    state["blocked"] = _signal_mask() - state["blocked"]
+    if b"LC_CTYPE" not in _watch.given() and b"LC_CTYPE" in os.environ._data:
+        # python chose it, for want of another
+        state["variables"].setdefault(b"LC_CTYPE", os.environ._data[b"LC_CTYPE"])
+
+
+def _forget_what_runs():
+    """What is bound to the thread, which begins anew at each start."""
+    loaded = sys.modules.get
+    if loaded("asyncio.events"):
+        loaded("asyncio.events")._set_running_loop(None)
+    if loaded("faulthandler"):
+        loaded("faulthandler").cancel_dump_traceback_later()
+    for name, finder in list(sys.path_importer_cache.items()):
+        if finder is None:  # a directory that was not there
+            del sys.path_importer_cache[name]
+
+
+def prepare(descriptors, warm_up, variables):
     """In the process that is written down."""
-    if b"LC_CTYPE" not in _watch.given():
-        state["locale"] = os.environ.get("LC_CTYPE")
+    _note_changes(variables)
+    _forget_what_runs()
     _find()
     _note_twisters()
     _find_specs()
     _forget_workers()
-    if "_ssl" in sys.modules:  # what it makes at its first use costs more than all the rest of a start
-        sys.modules["_ssl"].RAND_bytes(1)
+    _pyentry.find_libraries()
     state["descriptors"] = descriptors
     state["warm_up"] = warm_up
     state["words"] = [(words, list(words)) for words in (sys.argv, getattr(sys, "orig_argv", []))]
@@ -178,8 +236,19 @@ def _renew_environment(variables):
     data = os.environ._data
     data.clear()
     data.update(variables)
-    if state["locale"] is not None:
-        os.environ["LC_CTYPE"] = state["locale"]
+    for name, value in state["variables"].items():
+        if value is not None:
+            os.environ[os.fsdecode(name)] = os.fsdecode(value)
+        else:
+            os.environ.pop(os.fsdecode(name), None)
+
+
+def _renew_settings():
+    """What modules have set for their process."""
+    if state["umask"] is not None:
+        os.umask(state["umask"])
+    if state["blocked"]:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, state["blocked"])
 
 
 def _is_open(fd):
@@ -224,7 +293,7 @@ def _renew_signals(ignored):
 
 
 def _bit_generator(numpy, thing):
-    return thing.bit_generator if isinstance(thing, numpy.random.Generator) else thing._bit_generator
+    return thing._bit_generator if isinstance(thing, numpy.random.RandomState) else thing
 
 
 def _renew_generator(numpy, thing):
@@ -234,10 +303,10 @@ def _renew_generator(numpy, thing):
         new = {"bit_generator": "MT19937", "state": {"key": numpy.frombuffer(os.urandom(4 * 624), "u4"), "pos": 624}}
     else:
         new = kind().state
-    if isinstance(thing, numpy.random.Generator):
-        thing.bit_generator.state = new
-    else:
+    if isinstance(thing, numpy.random.RandomState):
         thing.set_state(new)  # with nothing left over from a pair of numbers
+    else:
+        thing.state = new
 
 
 def _renew_randomness():
@@ -246,8 +315,8 @@ def _renew_randomness():
     loaded = sys.modules.get
     for thing in state["randoms"]:
         thing.seed()
-    if loaded("_ssl"):
-        loaded("_ssl").RAND_add(os.urandom(48), 48.0)
+    for thing in state["seeds"]:
+        thing.__init__(spawn_key=thing.spawn_key, pool_size=thing.pool_size)
     for thing in state["generators"]:
         _renew_generator(loaded("numpy"), thing)
     if loaded("tempfile"):
@@ -289,6 +358,7 @@ def _renew(environment, ignored):
     if state["hook"] is not None:  # nobody called it
         bring_back()
     _renew_environment(environment)
+    _renew_settings()
     _renew_streams()
     _renew_signals(ignored)
     _renew_main()

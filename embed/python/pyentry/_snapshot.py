@@ -5,11 +5,10 @@ import importlib
 import os
 import sys
 import threading
-import traceback
 import warnings
 
 import _pyentry
-from pyentry import _descriptors, _hooks, _restored, _watch
+from pyentry import _descriptors, _hooks, _refusals, _restored, _watch
 
 _watcher = _watch.Watch()
 _plan = {"preload": [], "warm_up": ""}
@@ -46,36 +45,6 @@ def _call(where):
     for part in function.split("."):
         target = getattr(target, part)
     target()
-
-
-### What cannot be carried
-
-
-def _refuse_threads():
-    """Live threads are not copied; an executor that has nothing to do can start its own anew."""
-    frames = sys._current_frames()
-    harmless = _restored.idle_workers() | {threading.current_thread()}
-    for thread in threading.enumerate():
-        if thread in harmless:
-            continue
-        stack = "".join(traceback.format_stack(frames[thread.ident])) if thread.ident in frames else ""
-        raise _descriptors.Refused(f"the thread {thread.name!r} runs: stop it before the snapshot, or start it in a "
-                                   f"function given to pyentry.after_restore\n{stack}".rstrip())
-
-
-def _refuse_children():
-    children = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat") as file:
-                comm, _, rest = file.read().rpartition(")")
-        except OSError:
-            continue
-        if int(rest.split()[1]) == os.getpid():
-            children.append(f"{name} ({comm.partition('(')[2]})")
-    if children:
-        raise _descriptors.Refused(f"the child process {', '.join(children)} runs: end it before the snapshot, or "
-                                   "start it in a function given to pyentry.after_restore")
 
 
 def _flush_files():
@@ -140,12 +109,12 @@ def _take():
         function()
     _hooks.take = None
     _watcher.stop()
+    gc.unfreeze()  # what the program froze is looked at, too
     gc.collect()
     _flush_files()
     try:
-        _refuse_threads()
-        _refuse_children()
-        _restored.prepare(_descriptors.capture(_plan["ours"]), _warm_up)
+        _refusals.look()
+        _restored.prepare(_descriptors.capture(_plan["ours"]), _warm_up, _watcher.changes())
     except _descriptors.Refused as refused:
         raise SystemExit(f"pyentry: the snapshot was not taken: {refused}") from None
     _report(_c_threads())
@@ -154,9 +123,10 @@ def _take():
         if fd != _plan["file"]:
             os.close(fd)
     words = _watcher.words() + _descriptors.words(_restored.state["descriptors"], _library())
+    keeps_frames = _restored.has_greenlets()
     gc.collect()
     gc.freeze()
-    _pyentry.take(words)
+    _pyentry.take(words, keeps_frames)
 
 
 def begin(preload, warm_up, file):
@@ -170,6 +140,7 @@ def begin(preload, warm_up, file):
         del sys.modules["runpy"]  # a stand-in for the moment when the program begins: each start has its own
     if "NPY_DISABLE_CPU_FEATURES" in os.environ:  # --cpu names all that there are; not every version knows them
         warnings.filterwarnings("ignore", ".*NPY_DISABLE_CPU_FEATURES")
+    _restored.note_process()
     _watcher.start()
     if not _plan["preload"]:
         _restored.state["path"] = list(sys.path)

@@ -88,6 +88,11 @@ class Watch:
             value = self._before.get(os.fsencode(name))
             yield name, value if value is None else os.fsdecode(value), module
 
+    def changes(self):
+        """{name: value or None} of what was written, and is not what the process was given."""
+        names = {os.fsencode(name) for name in self.written}
+        return {name: value for name in names for value in [os.environ._data.get(name)] if value != self._before.get(name)}
+
     def words(self):
         """The same for the image: see launcher/image.h."""
         return b"".join(
