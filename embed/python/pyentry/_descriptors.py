@@ -106,6 +106,8 @@ def _look_at_epoll(fd, info):
 
 
 def _look_at(fd, target):
+    """What is noted of a descriptor, its flags first: the look at a socket changes them."""
+    noted = {"fd": fd, "flags": fcntl.fcntl(fd, fcntl.F_GETFL), "inheritable": os.get_inheritable(fd)}
     info = _info(fd)
     if target.startswith("/"):
         found = _look_at_file(fd, target, info)
@@ -119,8 +121,7 @@ def _look_at(fd, target):
         found = {"kind": "eventfd", "count": _field(info, "eventfd-count", 16)}
     else:
         _refuse(fd, target, "it cannot be made again: close it before the snapshot")
-    found.update(fd=fd, flags=fcntl.fcntl(fd, fcntl.F_GETFL), inheritable=os.get_inheritable(fd))
-    return found
+    return {**noted, **found}
 
 
 def _pairs(found):
