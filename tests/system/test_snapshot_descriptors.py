@@ -24,3 +24,40 @@ def test_whether_they_block(tmp_path):
     """)
     code = "import app, os; print(*[os.get_blocking(number) for number in app.numbers])"
     assert said(snap, "-c", code) == "False True True False\n"
+
+
+def test_duplicates(tmp_path):
+    """Numbers of one open file are so again, and others are not, though they are of the same file."""
+    snap = taken(tmp_path, """if 1:
+        import os, select, socket
+        log = open("log", "w", buffering=1)
+        copy, other = os.dup(log.fileno()), open("log", "r")
+        os.set_inheritable(copy, True)
+        reader, writer = os.pipe()
+        again = os.dup(writer)
+        left, right = socket.socketpair()
+        third = right.dup()
+        event = os.eventfd(1) if hasattr(os, "eventfd") else None
+        twice = None if event is None else os.dup(event)
+        poll = select.epoll()
+        poll.register(reader, select.EPOLLIN)
+        same = select.epoll.fromfd(os.dup(poll.fileno()))
+        outer = select.epoll()
+        outer.register(same.fileno(), select.EPOLLIN)
+    """)
+    code = """if 1:
+        import app, os
+        print("one", file=app.log); os.write(app.copy, b"two\\n"); print("three", file=app.log)
+        assert app.other.read() == "one\\ntwo\\nthree\\n", "they have one position"
+        assert os.get_inheritable(app.copy) and not os.get_inheritable(app.twice or app.again)
+        assert app.outer.poll(0) == app.same.poll(0) == []
+        os.write(app.writer, b"x"); os.write(app.again, b"y")
+        assert app.poll.poll(0) == app.same.poll(0) != [] and app.outer.poll(0)
+        assert os.read(app.reader, 9) == b"xy"
+        app.right.send(b"a"); app.third.send(b"b")
+        assert app.left.recv(9) == b"ab"
+        assert app.event is None or os.eventfd_read(app.twice) == 1
+        os.set_blocking(app.event or app.writer, False)
+        assert not os.get_blocking(app.twice or app.again)
+    """
+    assert said(snap, "-c", code, cwd=tmp_path) == ""

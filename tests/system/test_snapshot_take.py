@@ -59,6 +59,7 @@ REFUSED = [
     ("rollback journal", "import sqlite3\nc = sqlite3.connect('x.db')\nc.execute('create table t (a)')\n"
      "c.execute('insert into t values (1)')", r"a database's journal, .*x.db-journal"),
     ("directory", "import os\nfd = os.open('.', os.O_RDONLY)", r"only regular files and devices"),
+    ("mere path", "import os\nfd = os.open('/etc/passwd', os.O_PATH)", r"is /etc/passwd, opened with O_PATH: close it"),
     ("journal", "import sqlite3\nc = sqlite3.connect('x.db', isolation_level=None)\n"
      "c.execute('pragma journal_mode=wal')\nc.execute('create table t (a)')", r"a database's journal, .*x.db-(wal|shm)"),
     ("shared map", "import mmap\nf = open('map', 'w+b')\nf.truncate(4096)\nm = mmap.mmap(f.fileno(), 4096)\nf.close()",

@@ -55,7 +55,7 @@ def _look_at_file(fd, target, info):
                                                        "pyentry.before_snapshot")
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISCHR(status.st_mode):
         _refuse(fd, f"{target}", "only regular files and devices can be opened again: close it before the snapshot")
-    return {"kind": "file", "path": target, "position": _field(info, "pos", 10)}
+    return {"kind": "file", "position": _field(info, "pos", 10)}
 
 
 def _look_at_socket(fd):
@@ -86,10 +86,10 @@ def _look_at_socket(fd):
         return {"kind": "pair", "type": there.type}
 
 
-def _look_at_pipe(fd, target):
+def _look_at_pipe(fd):
     if _access(fcntl.fcntl(fd, fcntl.F_GETFL)) == os.O_RDONLY and select.select([fd], [], [], 0)[0]:
         _refuse(fd, "a pipe with data in it, or without its other end", "empty or close it before the snapshot")
-    return {"kind": "pipe", "id": target}
+    return {"kind": "pipe"}
 
 
 def _access(flags):
@@ -106,22 +106,18 @@ def _look_at_epoll(fd, info):
 
 
 def _look_at(fd, target):
-    """What is noted of a descriptor, its flags first: the look at a socket changes them."""
-    noted = {"fd": fd, "flags": fcntl.fcntl(fd, fcntl.F_GETFL), "inheritable": os.get_inheritable(fd)}
     info = _info(fd)
     if target.startswith("/"):
-        found = _look_at_file(fd, target, info)
-    elif target.startswith("socket:"):
-        found = _look_at_socket(fd)
-    elif target.startswith("pipe:"):
-        found = _look_at_pipe(fd, target)
-    elif target == "anon_inode:[eventpoll]":
-        found = _look_at_epoll(fd, info)
-    elif target == "anon_inode:[eventfd]" and hasattr(os, "eventfd"):
-        found = {"kind": "eventfd", "count": _field(info, "eventfd-count", 16)}
-    else:
-        _refuse(fd, target, "it cannot be made again: close it before the snapshot")
-    return {**noted, **found}
+        return _look_at_file(fd, target, info)
+    if target.startswith("socket:"):
+        return _look_at_socket(fd)
+    if target.startswith("pipe:"):
+        return _look_at_pipe(fd)
+    if target == "anon_inode:[eventpoll]":
+        return _look_at_epoll(fd, info)
+    if target == "anon_inode:[eventfd]" and hasattr(os, "eventfd"):
+        return {"kind": "eventfd", "count": _field(info, "eventfd-count", 16)}
+    _refuse(fd, target, "it cannot be made again: close it before the snapshot")
 
 
 def _pairs(found):
@@ -129,7 +125,7 @@ def _pairs(found):
     pipes = {}
     for one in found:
         if one["kind"] == "pipe":
-            pipes.setdefault(one["id"], []).append(one)
+            pipes.setdefault(one["target"], []).append(one)
     sockets = [one for one in found if one["kind"] == "pair"]
     return [*(sorted(ends, key=lambda end: _access(end["flags"])) for ends in pipes.values()),
             *(sockets[at:at + 2] for at in range(0, len(sockets), 2))]
@@ -156,18 +152,43 @@ def _are_connected(one, other):
             return False
 
 
-def capture(without):
-    """What is open and how it is made again: a list for make_again. Refused where something cannot be."""
+def _note_all(without):
+    """What is open, in the order of numbers, with what belongs to every kind."""
     found = []
-    for name in sorted(os.listdir("/proc/self/fd"), key=int):
-        fd = int(name)
+    for fd in sorted(map(int, os.listdir("/proc/self/fd"))):
         if fd < FIRST or fd in without:
             continue
         try:
             target = os.readlink(f"/proc/self/fd/{fd}")
         except OSError:  # the directory that was just listed
             continue
-        found.append(_look_at(fd, target))
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+        if flags & os.O_PATH:
+            _refuse(fd, f"{target}, opened with O_PATH", "close it before the snapshot")
+        found.append({"fd": fd, "target": target, "flags": flags, "inheritable": os.get_inheritable(fd)})
+    return found
+
+
+def _find_duplicates(found):
+    """Numbers of one open file share its flags: what is changed by the one is seen by the others. kcmp(2) would tell,
+    but containers forbid it."""
+    for at, one in enumerate(found):
+        if "kind" in one:
+            continue
+        fcntl.fcntl(one["fd"], fcntl.F_SETFL, one["flags"] ^ os.O_NONBLOCK)
+        for other in found[at + 1:]:
+            if fcntl.fcntl(other["fd"], fcntl.F_GETFL) != other["flags"]:
+                other.update(kind="duplicate", of=one["fd"])
+        fcntl.fcntl(one["fd"], fcntl.F_SETFL, one["flags"])
+
+
+def capture(without):
+    """What is open and how it is made again: a list for make_again. Refused where something cannot be."""
+    found = _note_all(without)
+    _find_duplicates(found)
+    for one in found:
+        if "kind" not in one:
+            one.update(_look_at(one["fd"], one["target"]))
     _check_pairs(found)
     return found
 
@@ -179,7 +200,7 @@ def words(found, needed):
         told.append((b"N", b"", str(one["fd"]).encode(), b""))
         if one["kind"] == "file":
             modes = {os.O_RDONLY: b"r", os.O_WRONLY: b"w", os.O_RDWR: b"rw"}
-            told.append((b"F", modes[_access(one["flags"])], os.fsencode(one["path"]), b""))
+            told.append((b"F", modes[_access(one["flags"])], os.fsencode(one["target"]), b""))
     return b"".join(b"\0".join((*word, b"")) for word in told)
 
 
@@ -201,7 +222,7 @@ def _high(fd, above):
 
 def _make_file(one, above):
     flags = one["flags"] & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
-    fd = _high(os.open(one["path"], flags | os.O_CLOEXEC), above)
+    fd = _high(os.open(one["target"], flags | os.O_CLOEXEC), above)
     if not flags & os.O_APPEND and one["position"]:
         os.lseek(fd, one["position"], os.SEEK_SET)
     _place(fd, one)
@@ -219,13 +240,16 @@ def _make_pair(ends, above):
 def _make_epoll(one, above):
     with select.epoll() as new:
         _place(_high(os.dup(new.fileno()), above), one)
+
+
+def _watch_again(one):
     with select.epoll.fromfd(os.dup(one["fd"])) as again:
         for target, events in one["watched"]:
             again.register(target, events)
 
 
 def make_again(found):
-    """Open everything under its number."""
+    """Open everything under its number: what is watched, before who watches it."""
     if not found:
         return
     above = max(one["fd"] for one in found) + 1
@@ -234,8 +258,13 @@ def make_again(found):
             _make_file(one, above)
         elif one["kind"] == "eventfd":
             _place(_high(os.eventfd(one["count"]), above), one)
+        elif one["kind"] == "epoll":
+            _make_epoll(one, above)
     for ends in _pairs(found):
         _make_pair(ends, above)
     for one in found:
+        if one["kind"] == "duplicate":
+            os.dup2(one["of"], one["fd"], inheritable=one["inheritable"])
+    for one in found:
         if one["kind"] == "epoll":
-            _make_epoll(one, above)
+            _watch_again(one)
