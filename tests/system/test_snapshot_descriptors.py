@@ -1,5 +1,7 @@
 """Descriptors that are made again at a start: they do what they did, and no more, or the start goes without them."""
 
+import pytest
+
 from snapshots import needed, said, take
 
 pytestmark = needed
@@ -61,3 +63,36 @@ def test_duplicates(tmp_path):
         assert not os.get_blocking(app.twice or app.again)
     """
     assert said(snap, "-c", code, cwd=tmp_path) == ""
+
+
+OLDER = """
+import pyentry._descriptors
+info = pyentry._descriptors._info
+pyentry._descriptors._info = lambda fd: info(fd).replace("eventfd-semaphore", "unknown")
+"""
+
+
+@pytest.mark.parametrize("kernel", ["", OLDER], ids=["this kernel", "one that does not tell"])
+def test_counters(tmp_path, kernel):
+    """An eventfd has its count, and gives all of it or, as a semaphore, one at a time."""
+    snap = taken(tmp_path, kernel + """if 1:
+        import os
+        counts = [0, 1, 2, 3, 1 << 40] if hasattr(os, "eventfd") else []
+        plain = [os.eventfd(0, os.EFD_NONBLOCK) for _ in counts]
+        slow = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_SEMAPHORE) for _ in counts]
+        for number, count in zip(plain + slow, counts * 2):
+            os.eventfd_write(number, count)
+    """)
+    code = """if 1:
+        import app, os
+        def read(number):
+            try:
+                return os.eventfd_read(number)
+            except BlockingIOError:
+                return 0
+        assert [read(number) for number in app.plain] == app.counts
+        assert [read(number) for number in app.plain] == [0] * len(app.plain)
+        for count in app.counts[:4]:
+            assert [read(number) for number in app.slow] == [int(had > count) for had in app.counts], count
+    """
+    assert said(snap, "-c", code) == ""

@@ -105,6 +105,24 @@ def _look_at_epoll(fd, info):
     return {"kind": "epoll", "watched": [(target, events) for target, events, _ in watched]}
 
 
+def _gives_one(fd, count):
+    """Whether an eventfd is a semaphore, by trying: this process needs its counter no more."""
+    os.set_blocking(fd, False)
+    if count < 2:
+        os.eventfd_write(fd, 2)
+    try:
+        return os.eventfd_read(fd) == 1
+    except BlockingIOError:  # a thread of a C library was quicker
+        return False
+
+
+def _look_at_eventfd(fd, info):
+    count = _field(info, "eventfd-count", 16)
+    told = "eventfd-semaphore:" in info  # by Linux 6.9 and later
+    semaphore = _field(info, "eventfd-semaphore", 10) == 1 if told else _gives_one(fd, count)
+    return {"kind": "eventfd", "count": count, "semaphore": semaphore}
+
+
 def _look_at(fd, target):
     info = _info(fd)
     if target.startswith("/"):
@@ -116,7 +134,7 @@ def _look_at(fd, target):
     if target == "anon_inode:[eventpoll]":
         return _look_at_epoll(fd, info)
     if target == "anon_inode:[eventfd]" and hasattr(os, "eventfd"):
-        return {"kind": "eventfd", "count": _field(info, "eventfd-count", 16)}
+        return _look_at_eventfd(fd, info)
     _refuse(fd, target, "it cannot be made again: close it before the snapshot")
 
 
@@ -237,6 +255,12 @@ def _make_pair(ends, above):
         _place(fd, one)
 
 
+def _make_eventfd(one, above):
+    fd = os.eventfd(0, os.EFD_CLOEXEC | (os.EFD_SEMAPHORE if one["semaphore"] else 0))
+    os.eventfd_write(fd, one["count"])
+    _place(_high(fd, above), one)
+
+
 def _make_epoll(one, above):
     with select.epoll() as new:
         _place(_high(os.dup(new.fileno()), above), one)
@@ -257,7 +281,7 @@ def make_again(found):
         if one["kind"] == "file":
             _make_file(one, above)
         elif one["kind"] == "eventfd":
-            _place(_high(os.eventfd(one["count"]), above), one)
+            _make_eventfd(one, above)
         elif one["kind"] == "epoll":
             _make_epoll(one, above)
     for ends in _pairs(found):
