@@ -58,6 +58,11 @@ REFUSED = [
     ("named pipe", "import os\nos.mkfifo('p')\nfd = os.open('p', os.O_RDWR)", r"only regular files and devices"),
     ("rollback journal", "import sqlite3\nc = sqlite3.connect('x.db')\nc.execute('create table t (a)')\n"
      "c.execute('insert into t values (1)')", r"a database's journal, .*x.db-journal"),
+    ("lock of an open file", "import fcntl\nf = open('l', 'w')\nfcntl.flock(f, fcntl.LOCK_EX)",
+     r"a file with a lock on it, .*/l \(_io.TextIOWrapper 'l'\): release it .* and take it in one given to pyentry.after"),
+    ("lock of a process", "import fcntl\nf = open('l', 'w')\nfcntl.lockf(f, fcntl.LOCK_EX)", r"a file with a lock on it"),
+    ("transaction", "import sqlite3\nc = sqlite3.connect('x.db', isolation_level=None)\n"
+     "c.execute('pragma journal_mode=memory')\nc.execute('begin exclusive')", r"a file with a lock on it, .*/x.db: release it"),
     ("directory", "import os\nfd = os.open('.', os.O_RDONLY)", r"only regular files and devices"),
     ("mere path", "import os\nfd = os.open('/etc/passwd', os.O_PATH)", r"is /etc/passwd, opened with O_PATH: close it"),
     ("journal", "import sqlite3\nc = sqlite3.connect('x.db', isolation_level=None)\n"

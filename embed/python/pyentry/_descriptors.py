@@ -200,6 +200,15 @@ def _find_duplicates(found):
         fcntl.fcntl(one["fd"], fcntl.F_SETFL, one["flags"])
 
 
+def _check_locks(found):
+    """They are the process's, or the open file's: nobody at a start has them."""
+    for one in found:
+        if re.search(r"^lock:", _info(one["fd"]), re.MULTILINE):
+            _refuse(one["fd"], f"a file with a lock on it, {one['target']}",
+                    "release it in a function given to pyentry.before_snapshot, and take it in one given to "
+                    "pyentry.after_restore")
+
+
 def capture(without):
     """What is open and how it is made again: a list for make_again. Refused where something cannot be."""
     found = _note_all(without)
@@ -208,6 +217,7 @@ def capture(without):
         if "kind" not in one:
             one.update(_look_at(one["fd"], one["target"]))
     _check_pairs(found)
+    _check_locks(found)
     return found
 
 
