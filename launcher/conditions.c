@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #if PYE_SNAPSHOTS
@@ -165,6 +166,8 @@ size_t pye_conditions_tell(char *out, size_t room, char **argv)
 
 /* --- at a start --- */
 
+enum { ON_THE_WAY = 3 }; /* descriptors that are above a snapshot's for a moment, until they get their numbers */
+
 static bool differs(char *reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool differs(char *reason, const char *format, ...)
 {
@@ -196,10 +199,14 @@ static bool file_holds(const struct pye_word *word, char *reason)
 
 static bool number_holds(const struct pye_word *word, char *reason)
 {
+    struct rlimit limit;
     long number;
-    if (pye_parse_number(word->value, 0, INT_MAX, &number) && fcntl((int)number, F_GETFD) < 0)
-        return true;
-    return differs(reason, "descriptor %s, which it uses, is open already", word->value);
+    if (!pye_parse_number(word->value, 0, INT_MAX, &number) || fcntl((int)number, F_GETFD) >= 0)
+        return differs(reason, "descriptor %s, which it uses, is open already", word->value);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= (rlim_t)number + ON_THE_WAY)
+        return differs(reason, "descriptor %s, which it uses, has no room below the limit on open files "
+                       "(ulimit -n %llu)", word->value, (unsigned long long)limit.rlim_cur);
+    return true;
 }
 
 /* in_bundle: the builder of the bundle said where it would be. */

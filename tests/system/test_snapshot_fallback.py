@@ -316,6 +316,21 @@ def test_descriptor_in_use(tmp_path):
     assert f"descriptor {number}" in reason(done)
 
 
+def test_limit_on_open_files(tmp_path):
+    """The numbers that the snapshot uses must be below it, with room to put them there."""
+    (tmp_path / "app.py").write_text("import asyncio, os\nloop = asyncio.new_event_loop()\npipe = os.pipe()\n")
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    highest = int(said(tmp_path / "a.snap", "-c", "import app; print(max(app.pipe))"))
+    code = "import app; app.loop.run_until_complete(app.asyncio.sleep(0)); print(1)"
+    for limit in range(highest - 10, highest + 10):
+        done = run(["sh", "-c", f"ulimit -n {limit}; exec '{PYENTRY}' --restore='{tmp_path}/a.snap' -c '{code}'"],
+                   cwd=tmp_path)
+        if limit > highest + 3:
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n", b""), limit
+        else:
+            assert f"has no room below the limit on open files (ulimit -n {limit})" in reason(done)
+
+
 def test_file_that_is_gone(tmp_path):
     """A file that was open is opened again; where it cannot be, the start goes without the snapshot."""
     (tmp_path / "app.py").write_text("log = open('app.log', 'a', buffering=1)\nprint('early', file=log)\n")
