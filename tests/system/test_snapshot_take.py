@@ -46,6 +46,16 @@ REFUSED = [
      r"is (an end of a pipe whose other end|a pipe with data)"),
     ("full pipe", "import os\nr, w = os.pipe()\nos.write(w, b'x')", r"is a pipe with data in it"),
     ("half a pair", "import socket\na, b = socket.socketpair()\nb.close()", r"is a (socket|Unix socket)"),
+    ("pair that is shut down", "import socket\na, b = socket.socketpair()\na.shutdown(socket.SHUT_WR)",
+     r"is a socket whose other end is shut down"),
+    ("pair of which one only reads", "import socket\na, b = socket.socketpair(type=socket.SOCK_DGRAM)\n"
+     "a.shutdown(socket.SHUT_WR)", r"is a socket whose other end is not here"),
+    ("socket without another end", "import socket\na = socket.socket(socket.AF_UNIX)",
+     r"is a socket whose other end is not here"),
+    ("terminal", "import os\nmaster, slave = os.openpty()", r"is an end of a terminal, /dev/(pts/)?ptmx"),
+    ("file of the process", "f = open('/proc/self/status')", r"is a file of this process, /proc/\d+/status"),
+    ("epoll with a closed number", "import os, select\nr, w = os.pipe()\np = select.epoll()\np.register(r)\n"
+     "s = os.dup(r)\nos.close(r)", r"is an epoll that watches the descriptor \d+, which is not of the snapshot"),
     ("deleted file", "import tempfile\nf = tempfile.TemporaryFile()", r"is a deleted file"),
     ("memfd", "import os\nfd = os.memfd_create('x')", r"is a memfd"),
     ("inotify", "import ctypes\nfd = ctypes.CDLL(None).inotify_init()",

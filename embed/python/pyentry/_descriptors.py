@@ -53,6 +53,10 @@ def _look_at_file(fd, target, info):
     if target.endswith(("-wal", "-shm", "-journal")):
         _refuse(fd, f"a database's journal, {target}", "close the connection in a function given to "
                                                        "pyentry.before_snapshot")
+    if re.match(r"/proc/\d+/", target):
+        _refuse(fd, f"a file of this process, {target}", "close it before the snapshot")
+    if target.startswith("/dev/pts/") or target == "/dev/ptmx":
+        _refuse(fd, f"an end of a terminal, {target}", "close it before the snapshot, or open it after the start")
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISCHR(status.st_mode):
         _refuse(fd, f"{target}", "only regular files and devices can be opened again: close it before the snapshot")
     return {"kind": "file", "position": _field(info, "pos", 10)}
@@ -69,21 +73,20 @@ def _look_at_socket(fd):
         if there.family != socket.AF_UNIX:
             _refuse(fd, "a socket", "close it before the snapshot, or open it after the start")
         try:
-            unnamed = not there.getsockname() and not there.getpeername()
+            named = there.getsockname() or there.getpeername()
         except OSError:
-            unnamed = False
-        if not unnamed:
+            _refuse(fd, "a socket whose other end is not here", "close it before the snapshot")
+        if named:
             _refuse(fd, "a Unix socket with a name", "close it before the snapshot, or open it after the start")
         there.setblocking(False)
         try:
-            waiting = there.recv(1, socket.MSG_PEEK)
+            if not there.recv(1, socket.MSG_PEEK):
+                _refuse(fd, "a socket whose other end is shut down", "close it before the snapshot")
         except BlockingIOError:
-            waiting = b""
+            return {"kind": "pair", "type": there.type}
         except OSError:
-            waiting = b"?"
-        if waiting:
-            _refuse(fd, "one end of a pair of sockets with data in it", "empty it before the snapshot")
-        return {"kind": "pair", "type": there.type}
+            pass  # a message about it
+        _refuse(fd, "one end of a pair of sockets with data in it", "empty it before the snapshot")
 
 
 def _look_at_pipe(fd):
@@ -163,8 +166,8 @@ def _check_pairs(found):
 
 def _are_connected(one, other):
     with socket.socket(fileno=os.dup(one)) as sender, socket.socket(fileno=os.dup(other)) as receiver:
-        sender.send(b"?", socket.MSG_DONTWAIT)
         try:
+            sender.send(b"?", socket.MSG_DONTWAIT)
             return receiver.recv(1, socket.MSG_DONTWAIT) == b"?"
         except OSError:
             return False
@@ -200,6 +203,16 @@ def _find_duplicates(found):
         fcntl.fcntl(one["fd"], fcntl.F_SETFL, one["flags"])
 
 
+def _check_watched(found):
+    """A number stays in an epoll where another one of the same open file was left when it was closed."""
+    numbers = {one["fd"] for one in found}
+    for one in found:
+        for target, _ in one.get("watched", ()):
+            if target not in numbers:
+                _refuse(one["fd"], f"an epoll that watches the descriptor {target}, which is not of the snapshot",
+                        "unregister that before the snapshot")
+
+
 def _check_locks(found):
     """They are the process's, or the open file's: nobody at a start has them."""
     for one in found:
@@ -217,6 +230,7 @@ def capture(without):
         if "kind" not in one:
             one.update(_look_at(one["fd"], one["target"]))
     _check_pairs(found)
+    _check_watched(found)
     _check_locks(found)
     return found
 
