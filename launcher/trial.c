@@ -135,18 +135,20 @@ static bool fail(const char *what)
     return false;
 }
 
-/* Ends the process, if it is still there. Whether it had started; if not, a line says how it ended. */
+/* Ends the process, if it is still there. Whether it had started, and has not crashed since; if not, a line says how it
+ * ended. A warm-up may raise, exit or take long: it saw another process than at the build. */
 static bool end(pid_t pid, bool started)
 {
     int status = 0;
     char text[64];
-    kill(pid, SIGKILL);
+    kill(pid, SIGKILL); /* after a crash it is too late to change the status */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (started)
+    int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (started && (number == 0 || number == SIGKILL))
         return true;
-    snprintf(text, sizeof text, WIFSIGNALED(status) ? "ended by signal %d" : "ended with status %d",
-             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    snprintf(text, sizeof text, number != 0 ? "ended by signal %d%s" : "ended with status %d%s",
+             number != 0 ? number : WEXITSTATUS(status), started ? ", in the warm-up" : "");
     return fail(text);
 }
 

@@ -234,13 +234,22 @@ def test_first_start(tmp_path):
     done = try_to_take(tmp_path / "a.snap", "--preload=app", "--warm-up=app:warm", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, b"warm\n")
     assert (tmp_path / "count").read_text() == "xx"
-    for ending in ("len(seen) > 1 and os._exit(3)", "len(seen) > 1 and os.abort()", "len(seen) > 1 and 1 / 0"):
+    for ending in ("len(seen) > 1 and os._exit(3)", "len(seen) > 1 and 1 / 0", "len(seen) > 1 and exit(3)"):
         app(tmp_path, text.format(ending))
         take(tmp_path / "a.snap", "--preload=app", "--warm-up=app:warm", cwd=tmp_path)
         assert said(tmp_path / "a.snap", "-c", "import app; print(len(app.seen))") == "1\n"
     (tmp_path / "a.snap").unlink()
     for ending, words in (("os.abort", "ended by signal 6"), ("lambda: os._exit(3)", "ended with status 3")):
         assert f"a first start from it: {words}" in refused(tmp_path, f"import os\nos.register_at_fork(after_in_child={ending})")
+
+
+@pytest.mark.parametrize("crash,number", [("os.abort()", 6), ("os.kill(os.getpid(), 11)", 11)])
+def test_crash_in_the_second_warm_up(tmp_path, crash, number):
+    """Every start would come to it, too."""
+    told = refused(tmp_path, f"import os\nseen = []\ndef warm():\n    seen.append(1)\n    len(seen) > 1 and {crash}\n",
+                   "--preload=app", "--warm-up=app:warm")
+    assert told.splitlines()[-1] == ("pyentry: the snapshot was not taken: a first start from it: ended by signal "
+                                     f"{number}, in the warm-up"), told
 
 
 def test_module_that_fails(tmp_path):
