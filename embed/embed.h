@@ -108,8 +108,8 @@ struct pye_taking {
     size_t clocks_count;
 };
 
-/* Runs Python up to the point of the snapshot, where another process is left behind that writes it: that one's status says
- * whether it is whole. Returns the exit status of this one, or leaves through exit(3). */
+/* Runs Python up to the point of the snapshot, where another process writes it. Returns the exit status, or leaves through
+ * exit(3): it says whether the snapshot is whole. */
 int pye_take_snapshot(int argc, char **argv, const struct pye_settings *settings, const struct pye_taking *taking);
 
 /* What a process that starts from a snapshot brings along; it lies outside of the snapshot's memory. */

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -175,12 +176,39 @@ static bool prepare_environment(enum pye_level level)
     return well && pye_level_enforce(level);
 }
 
+/* The status of one child; whoever else comes to us is not waited for. */
+static int wait_for(pid_t child)
+{
+    int status;
+    pid_t ended;
+    while ((ended = waitpid(-1, &status, 0)) != child) {
+        if (ended < 0 && errno != EINTR)
+            return EXIT_FAILURE;
+    }
+    if (WIFSIGNALED(status))
+        pye_log("the snapshot was not taken: a process ended by signal %d", WTERMSIG(status));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+/* Python's parent, to which its orphans come: to the process above, what the user had started before may belong. */
+static void stand_between(void)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    pid_t python = fork();
+    if (python < 0)
+        pye_log("the snapshot was not taken: fork: %s", strerror(errno));
+    if (python != 0)
+        _exit(python < 0 ? EXIT_FAILURE : wait_for(python));
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 /* In the child: does not return but in the arena, in main. */
 static void begin(char **argv, char **python, const struct request *request, int file)
 {
     static char words[PYE_IMAGE_WORDS / 4];
     struct pye_arena arena = {.at = request->at, .words = words};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    stand_between();
     arena.file = fcntl(file, F_DUPFD, FILE_NUMBER);
     if (arena.file < 0) /* a low limit on descriptors */
         arena.file = fcntl(file, F_DUPFD, LOW_NUMBERS * 2);
@@ -206,24 +234,6 @@ static int open_temporary(struct request *request)
     if (file < 0)
         pye_log("%s cannot be written: %s", request->output, strerror(errno));
     return file;
-}
-
-/* Until nobody is left: the writer comes to us when its parent has ended. Where one of them failed the others are of no
- * more use, among them what a module may have started. */
-static bool wait_for_all(void)
-{
-    int status;
-    for (;;) {
-        pid_t pid = waitpid(-1, &status, 0);
-        if (pid < 0 && errno == EINTR)
-            continue;
-        if (pid < 0)
-            return true;
-        if (WIFSIGNALED(status))
-            pye_log("the snapshot was not taken: a process ended by signal %d", WTERMSIG(status));
-        if (status != 0)
-            return false;
-    }
 }
 
 static bool sync_directory(const char *path)
@@ -293,14 +303,14 @@ static int watch(char **argv, char **python, struct request *request, const stru
         return EXIT_FAILURE;
     if (*request->at != '\0')
         python[0] = (char *)request->at; /* the path that a start is to have */
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    signal(SIGCHLD, SIG_DFL); /* else nobody can be waited for */
     fflush(NULL);
     pid_t child = fork();
     if (child == 0)
         begin(argv, python, request, file);
     if (child < 0)
         pye_log("the snapshot was not taken: fork: %s", strerror(errno));
-    if (child > 0 && wait_for_all() && publish(request, file, python[0], options))
+    if (child > 0 && wait_for(child) == EXIT_SUCCESS && publish(request, file, python[0], options))
         return EXIT_SUCCESS;
     unlink(request->temporary);
     return EXIT_FAILURE;

@@ -13,9 +13,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { RED_ZONE = 256 };
@@ -29,6 +32,32 @@ static int write_down(const char *words, size_t bytes)
     uint64_t stack_pointer = ((frame - RED_ZONE) & ~(uint64_t)15) - sizeof(uint64_t); /* as behind a call */
     bool well = pye_kernel_note() && pye_memory_write(current, stack_pointer, words, bytes);
     return well ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Whoever waits for this process waits for the writer, and for nobody else. */
+static int wait_for(pid_t writer)
+{
+    int status;
+    pid_t ended;
+    while ((ended = waitpid(writer, &status, 0)) < 0 && errno == EINTR)
+        ;
+    if (ended == writer && WIFSIGNALED(status))
+        pye_log("the snapshot was not taken: its writer ended by signal %d", WTERMSIG(status));
+    return ended == writer && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+/* What a module did about the ends of children is for those of the starts. */
+static pid_t fork_writer(void)
+{
+    struct sigaction kept, fallback = {.sa_handler = SIG_DFL};
+    sigaction(SIGCHLD, &fallback, &kept);
+    PyOS_BeforeFork();
+    pid_t writer = fork();
+    if (writer == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        sigaction(SIGCHLD, &kept, NULL);
+    }
+    return writer;
 }
 
 /* The file that malloc is from, if that is not the C library: such allocators (jemalloc, tcmalloc, mimalloc) rely on
@@ -88,13 +117,12 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *args)
     pye_kernel_prepare(current);
     pye_resume_keeps_canary = keeps_frames;
     pye_heap_fill();
-    PyOS_BeforeFork();
-    pid_t child = fork();
-    if (child == 0)
+    pid_t writer = fork_writer();
+    if (writer == 0)
         _exit(write_down(text, (size_t)bytes));
-    if (child < 0)
+    if (writer < 0)
         pye_log("the snapshot was not taken: fork: %s", strerror(errno));
-    _exit(child < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+    _exit(writer < 0 ? EXIT_FAILURE : wait_for(writer));
 }
 
 /* Imports, and the point of the snapshot behind them; where nothing is to be imported, the program says when. */

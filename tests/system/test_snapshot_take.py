@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -42,6 +44,8 @@ REFUSED = [
     ("memory kept from children", "import mmap\nm = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
      "m.madvise(10)  # MADV_DONTFORK", r"the memory at [0-9a-f-]+ is kept from children"),
     ("child", "import subprocess\nchild = subprocess.Popen(['sleep', '5'], stdout=-3, stderr=-3)", r"the child process \d+ \(sleep\) runs"),
+    ("orphan", "import os, time\nos.system('sleep 5 >/dev/null 2>&1 </dev/null &')\ntime.sleep(0.3)",
+     r"the child process \d+ \(sleep\) runs: end it"),
     ("half a pipe", "import os\nr, w = os.pipe()\nos.close(w)",
      r"is (an end of a pipe whose other end|a pipe with data)"),
     ("full pipe", "import os\nr, w = os.pipe()\nos.write(w, b'x')", r"is a pipe with data in it"),
@@ -87,6 +91,20 @@ def test_what_cannot_be_carried(tmp_path, text, words):
     """Each is refused by name, with what to do about it."""
     told = refused(tmp_path, text)
     assert told.startswith("pyentry: the snapshot was not taken: ") and re.search(words, told), told
+
+
+def test_processes_that_are_no_reason(tmp_path):
+    """Orphans that have ended, in whatever way; and those of a script that executes the builder. SIGCHLD may be ignored."""
+    app(tmp_path, "import os, time, signal\nos.system('(exit 3) &')\ntime.sleep(0.2)\n"
+                  "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n")
+    script = f"trap '' CHLD; sleep 20 2>/dev/null & echo $!; exec '{PYENTRY}' --snapshot -o a.snap --preload app"
+    began = time.monotonic()
+    done = run(["sh", "-c", script], cwd=tmp_path, stdout=(tmp_path / "out").open("wb"))
+    took = time.monotonic() - began
+    os.kill(int((tmp_path / "out").read_text().split()[0]), signal.SIGKILL)
+    assert (done.returncode, done.stderr) == (0, b"") and took < 15
+    code = "import signal; print(signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN)"
+    assert said(tmp_path / "a.snap", "-c", code) == "True\n"
 
 
 MALLOC = """

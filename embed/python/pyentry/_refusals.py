@@ -53,6 +53,7 @@ def _refuse_threads():
 
 
 def _refuse_children():
+    """What this process started, and orphans of that, which came to its parent."""
     children = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -60,7 +61,8 @@ def _refuse_children():
                 comm, _, rest = file.read().rpartition(")")
         except OSError:
             continue
-        if int(rest.split()[1]) == os.getpid():
+        state, parent = rest.split()[:2]
+        if int(parent) == os.getpid() or int(parent) == os.getppid() and int(name) != os.getpid() and state != "Z":
             children.append(f"{name} ({comm.partition('(')[2]})")
     if children:
         raise Refused(f"the child process {', '.join(children)} runs: end it before the snapshot, or start it {_LATER}")
