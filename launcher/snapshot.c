@@ -223,14 +223,36 @@ static void begin(char **argv, char **python, const struct request *request, int
 
 /* --- the process that watches --- */
 
+static const char *unfinished; /* the name of the temporary file, for the handler */
+
+/* The memory of a process is in the file. Those below end with us: see PR_SET_PDEATHSIG. */
+static void leave_nothing(int number)
+{
+    unlink(unfinished);
+    pye_signal_act_by_default(number);
+}
+
+static void clean_up_at_signals(const struct request *request)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
+    struct sigaction ours = {.sa_handler = leave_nothing, .sa_flags = SA_RESTART}, now;
+    unfinished = request->temporary;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN) /* as under nohup(1) */
+            sigaction(numbers[i], &ours, NULL);
+    }
+}
+
 /* A file beside the one that is wanted, so that it can be renamed. */
 static int open_temporary(struct request *request)
 {
     int length = snprintf(request->temporary, sizeof request->temporary, "%s.XXXXXX", request->output);
     int file = -1;
     errno = ENAMETOOLONG;
-    if (length < (int)sizeof request->temporary)
+    if (length < (int)sizeof request->temporary) {
+        clean_up_at_signals(request);
         file = mkostemp(request->temporary, O_CLOEXEC);
+    }
     if (file < 0)
         pye_log("%s cannot be written: %s", request->output, strerror(errno));
     return file;

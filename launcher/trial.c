@@ -40,6 +40,8 @@ static void begin(const char *path, uint64_t base, char *program, const struct p
     char *argv[] = {program, NULL};
     struct pye_options wanted = *options;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL); /* the builder's handlers are not in the snapshot */
     int nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC);
     dup2(nowhere, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import PYENTRY, clean_env, run
+from harness import PYENTRY, clean_env, is_gone, run, until
 from snapshots import needed, said, start, take, try_to_take
 
 pytestmark = needed
@@ -323,6 +323,31 @@ def test_disk_that_is_full(tmp_path):
     done = run(["sh", "-c", f"trap '' XFSZ; {script}"])
     assert done.returncode == 1 and b"the snapshot was not taken: writing" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words", [[], ["--warm-up=app:warm"]], ids=["import", "first start"])
+def test_builder_that_is_ended(tmp_path, number, words):
+    """The temporary file goes, which holds the memory of the process, and so do the processes that were to write it."""
+    app(tmp_path, "import os, time\nseen = []\ndef warm():\n    seen.append(1)\n    len(seen) > 1 and show()\n"
+                  "def show():\n    with open('pid', 'w') as file: print(os.getpid(), file=file)\n    time.sleep(60)\n"
+                  + ("" if words else "show()\n"))
+    command = [PYENTRY, "--snapshot", "-o", "a.snap", "--preload=app", *words]
+    with subprocess.Popen(command, env=clean_env(), cwd=tmp_path, stdout=-3, stderr=-3) as builder:
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"), "the process")
+        assert [name for name in os.listdir(tmp_path) if name.startswith("a.snap.")]
+        builder.send_signal(number)
+        assert builder.wait(20) == -number
+    assert not [name for name in os.listdir(tmp_path) if "snap" in name]
+    until(lambda: is_gone(int((tmp_path / "pid").read_text())), "its end")
+
+
+def test_builder_that_ignores_the_terminal_s_end(tmp_path):
+    """as nohup(1) wants it"""
+    app(tmp_path, "import os, signal\nos.kill(int(os.environ['BUILDER']), signal.SIGHUP)\n")
+    script = f"trap '' HUP; BUILDER=$$ exec '{PYENTRY}' --snapshot -o a.snap --preload app"
+    done = run(["sh", "-c", script], cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"") and (tmp_path / "a.snap").exists()
 
 
 @pytest.mark.parametrize("limit,remedy", [("-v 4000000", b"ulimit -v unlimited"), ("-s unlimited", b"ulimit -s 8192")])
