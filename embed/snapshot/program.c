@@ -15,6 +15,49 @@ static void forget_program(void)
 #endif
 }
 
+/* No depth is left of those frames. */
+static void renew_recursion(PyThreadState *thread)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    thread->py_recursion_remaining = thread->py_recursion_limit;
+#if PY_VERSION_HEX >= 0x030D0000
+    thread->c_recursion_remaining = Py_C_RECURSION_LIMIT;
+#else
+    thread->c_recursion_remaining = C_RECURSION_LIMIT;
+#endif
+#elif PY_VERSION_HEX >= 0x030B0000
+    thread->recursion_remaining = thread->recursion_limit;
+#else
+    thread->recursion_depth = 0;
+#endif
+#if PY_VERSION_HEX >= 0x030A0000
+    thread->recursion_headroom = 0;
+#else
+    thread->overflowed = 0;
+    thread->recursion_critical = 0;
+#endif
+}
+
+static void leave_contexts(PyThreadState *thread)
+{
+    int left = 0;
+    while (left == 0 && thread->context != NULL) {
+        PyObject *context = thread->context;
+        Py_INCREF(context); /* PyContext_Exit goes on with it */
+        left = PyContext_Exit(context);
+        Py_DECREF(context);
+    }
+    PyErr_Clear(); /* the last one was not entered */
+}
+
+void pye_program_leave(void)
+{
+    PyThreadState *thread = PyThreadState_Get();
+    thread->exc_info = &thread->exc_state;
+    PyErr_SetExcInfo(NULL, NULL, NULL);
+    leave_contexts(thread);
+}
+
 void pye_program_forget_frames(void)
 {
     PyThreadState *thread = PyThreadState_Get();
@@ -25,7 +68,7 @@ void pye_program_forget_frames(void)
 #else
     thread->frame = NULL;
 #endif
-    thread->exc_info = &thread->exc_state;
+    renew_recursion(thread);
     forget_program();
 }
 

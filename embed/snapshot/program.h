@@ -4,6 +4,10 @@
 
 #include <Python.h>
 
+/* The exception that is being handled and the contexts that were entered where the snapshot was asked for, which are not
+ * the program's at a start. At the build: what is let go runs code of its own. */
+void pye_program_leave(void);
+
 /* What called for the snapshot is not there any more: the program begins below no frame. */
 void pye_program_forget_frames(void);
 

@@ -5,6 +5,7 @@
 #include "embed/snapshot/heap.h"
 #include "embed/snapshot/kernel.h"
 #include "embed/snapshot/memory.h"
+#include "embed/snapshot/program.h"
 #include "embed/stdio.h"
 #include "launcher/log.h"
 
@@ -111,6 +112,7 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *args)
     if (file != NULL)
         return PyErr_Format(PyExc_SystemExit, "pyentry: the snapshot was not taken: malloc is that of %s, whose memory "
                             "cannot be carried: take it without LD_PRELOAD", file);
+    pye_program_leave();
     fflush(NULL);
     if (put_on_pipe() < 0)
         return NULL;

@@ -230,6 +230,34 @@ def test_thread_that_is_about_to_end(tmp_path):
         take(tmp_path / "a.snap", "--preload=app", "--warm-up=app:warm", cwd=tmp_path)
 
 
+PLACES = {
+    "depth": ("def ask(n): ask(n - 1) if n else pyentry.checkpoint()\nask(900)\n",
+              "def down(n): return n and down(n - 1)\nprint(down(950))\n"),
+    "C depth": ("class A:\n    def __init__(self, n): self.n = n\n"
+                "    def __repr__(self): return repr(A(self.n - 1)) if self.n else str(pyentry.checkpoint())\nrepr(A(200))\n",
+                "class B:\n    def __init__(self, n): self.n = n\n"
+                "    def __repr__(self): return repr(B(self.n - 1)) if self.n else 'bottom'\nprint(B(300))\n"),
+    "exception": ("try: 1 / 0\nexcept ZeroDivisionError:\n    try: int('x')\n    except ValueError: pyentry.checkpoint()\n", ""),
+    "generator": ("def ask():\n    try: 1 / 0\n    except ZeroDivisionError:\n        pyentry.checkpoint()\n        yield\n"
+                  "try: int('x')\nexcept ValueError: list(ask())\n", ""),
+    "context": ("import contextvars\ndef ask():\n    app.inner.set(1)\n    pyentry.checkpoint()\n"
+                "contextvars.Context().run(contextvars.Context().run, ask)\n", ""),
+}
+
+
+@pytest.mark.parametrize("asking,program", PLACES.values(), ids=PLACES)
+def test_where_the_checkpoint_was(tmp_path, asking, program):
+    """What stood there at the build, the program at a start does not stand in."""
+    app(tmp_path, "import contextvars\ninner = contextvars.ContextVar('inner')\n"
+                  "outer = contextvars.ContextVar('outer')\nouter.set('kept')\n")
+    (tmp_path / "prog.py").write_text("import app, pyentry\n" + asking)
+    program += ("import sys, traceback, app\nprint(sys.exc_info()[0], app.inner.get(None), app.outer.get(None))\n"
+                "try: raise KeyError\nexcept KeyError as error: print(error.__context__)\n")
+    take(tmp_path / "a.snap", "prog.py", cwd=tmp_path)
+    found = said(tmp_path / "a.snap", "-c", program, cwd=tmp_path)
+    assert found.splitlines()[-2:] == ["None None kept", "None"], found
+
+
 def test_program_without_a_checkpoint(tmp_path):
     assert "ended (0) without pyentry.checkpoint()" in refused(tmp_path, "print(1)", "app.py")
 
