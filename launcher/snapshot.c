@@ -7,6 +7,7 @@
 #if PYE_SNAPSHOTS
 
 #include "launcher/arena.h"
+#include "launcher/clock.h"
 #include "launcher/conditions.h"
 #include "launcher/level.h"
 #include "launcher/limits.h"
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,7 +31,7 @@
 
 #define BIND_NOW_MARK "pyentry"
 
-enum { PRIVATE_MODE = 0600, FILE_NUMBER = 900, LOW_NUMBERS = 64 };
+enum { PRIVATE_MODE = 0600, FILE_NUMBER = 900, LOW_NUMBERS = 64, FIRST_NUMBERS = 1024, PER_CHANCE = 4 };
 
 struct request {
     const char *output, *preload, *warm_up, *mode;
@@ -190,11 +192,28 @@ static int wait_for(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
+/* Libraries that seed anew in a forked child know it by its process id. What starts in a container has one of the first,
+ * as whoever builds in one has: so this one's is to be another. */
+static void pass_first_numbers(void)
+{
+    unsigned char random = 0;
+    getrandom(&random, sizeof random, 0);
+    pid_t least = FIRST_NUMBERS + PER_CHANCE * random, child = 0;
+    for (int left = 2 * least; left > 0 && child >= 0 && child < least; left--) {
+        child = fork();
+        if (child == 0)
+            _exit(EXIT_SUCCESS);
+        if (child > 0)
+            wait_for(child);
+    }
+}
+
 /* Python's parent, to which its orphans come: to the process above, what the user had started before may belong. */
 static void stand_between(void)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    pass_first_numbers();
     pid_t python = fork();
     if (python < 0)
         pye_log("the snapshot was not taken: fork: %s", strerror(errno));
@@ -270,11 +289,12 @@ static bool sync_directory(const char *path)
     return done;
 }
 
-static bool publish(const struct request *request, int file, char *program, const struct pye_options *options)
+static bool publish(const struct request *request, int file, char *program, const struct pye_options *options,
+                    int64_t build_ms)
 {
     uint64_t base = base_of(request);
     struct stat now;
-    if (!pye_trial(request->temporary, file, base, program, options))
+    if (!pye_trial(request->temporary, file, base, program, options, build_ms))
         return false;
     if (fchmod(file, request->bits) < 0 || fsync(file) < 0 || fstat(file, &now) < 0
         || rename(request->temporary, request->output) < 0 || !sync_directory(request->output)) {
@@ -327,12 +347,14 @@ static int watch(char **argv, char **python, struct request *request, const stru
         python[0] = (char *)request->at; /* the path that a start is to have */
     signal(SIGCHLD, SIG_DFL); /* else nobody can be waited for */
     fflush(NULL);
+    int64_t begun = pye_milliseconds();
     pid_t child = fork();
     if (child == 0)
         begin(argv, python, request, file);
     if (child < 0)
         pye_log("the snapshot was not taken: fork: %s", strerror(errno));
-    if (child > 0 && wait_for(child) == EXIT_SUCCESS && publish(request, file, python[0], options))
+    if (child > 0 && wait_for(child) == EXIT_SUCCESS
+        && publish(request, file, python[0], options, pye_milliseconds() - begun))
         return EXIT_SUCCESS;
     unlink(request->temporary);
     return EXIT_FAILURE;

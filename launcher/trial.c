@@ -21,8 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How long a start, and then the warm-up, may take: by far more than they do. */
-enum { PATIENCE_MS = 60 * 1000 };
+/* How long a start, and then the warm-up, may take: by far more than they do. The warm-up was a part of the build. */
+enum { PATIENCE_MS = 60 * 1000, PATIENCE_BUILDS = 3, MOST_PATIENCE_MS = 24 * 60 * 60 * 1000 };
 
 /* Of a word of /proc/PID/pagemap. */
 enum { PAGES_AT_ONCE = 512, PRESENT = 63, SWAPPED = 62, OF_A_FILE = 61 };
@@ -54,18 +54,22 @@ static void begin(const char *path, uint64_t base, char *program, const struct p
 
 /* --- the process that watches --- */
 
+enum heard { NOTHING, BYTE, END };
+
 /* One byte comes on the line when the program would begin, one when the warm-up has ended. What comes before on its
  * output, a pipe as most have it, is for nobody. */
-static bool hear(int line, int output)
+static enum heard hear(int line, int output, int patience_ms)
 {
     struct pollfd ready[] = {{.fd = line, .events = POLLIN}, {.fd = output, .events = POLLIN}};
     char bytes[PYE_IMAGE_PAGE];
     for (;;) {
-        int count = poll(ready, sizeof ready / sizeof *ready, PATIENCE_MS);
+        int count = poll(ready, sizeof ready / sizeof *ready, patience_ms);
         if (count < 0 && errno == EINTR)
             continue;
-        if (count <= 0 || ready[0].revents != 0)
-            return count > 0 && read(line, bytes, 1) == 1;
+        if (count <= 0)
+            return NOTHING;
+        if (ready[0].revents != 0)
+            return read(line, bytes, 1) == 1 ? BYTE : END;
         if (read(output, bytes, sizeof bytes) <= 0)
             ready[1].fd = -1;
     }
@@ -138,7 +142,7 @@ static bool fail(const char *what)
 }
 
 /* Ends the process, if it is still there. Whether it had started, and has not crashed since; if not, a line says how it
- * ended. A warm-up may raise, exit or take long: it saw another process than at the build. */
+ * ended. A warm-up may raise or exit: it saw another process than at the build. */
 static bool end(pid_t pid, bool started)
 {
     int status = 0;
@@ -154,7 +158,14 @@ static bool end(pid_t pid, bool started)
     return fail(text);
 }
 
-bool pye_trial(const char *path, int file, uint64_t base, char *program, const struct pye_options *options)
+static int patience_for(int64_t build_ms)
+{
+    int64_t patience = PATIENCE_MS + PATIENCE_BUILDS * build_ms;
+    return patience < MOST_PATIENCE_MS ? (int)patience : MOST_PATIENCE_MS;
+}
+
+bool pye_trial(const char *path, int file, uint64_t base, char *program, const struct pye_options *options,
+               int64_t build_ms)
 {
     static struct touched touched;
     struct pye_image image;
@@ -173,14 +184,18 @@ bool pye_trial(const char *path, int file, uint64_t base, char *program, const s
     close(output[1]);
     if (pid < 0)
         return fail(strerror(errno));
-    bool started = hear(line[0], output[0]);
-    if (started) {
-        hear(line[0], output[0]);
+    int patience_ms = patience_for(build_ms);
+    bool started = hear(line[0], output[0], patience_ms) == BYTE;
+    bool stuck = started && hear(line[0], output[0], patience_ms) == NOTHING;
+    if (started)
         look(&touched, &image, pid);
-    }
     close(line[0]);
     close(output[0]);
-    return end(pid, started) && (note(&touched, &image, file) || fail(strerror(errno)));
+    if (!end(pid, started))
+        return false;
+    if (stuck)
+        return fail("its warm-up comes to no end, as that of every start might");
+    return note(&touched, &image, file) || fail(strerror(errno));
 }
 
 #endif

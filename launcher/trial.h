@@ -7,7 +7,8 @@
 
 /* Starts from the file at path, which is open for writing and has its image at base, up to where the program would begin,
  * and on through the warm-up; what was written to by then is noted in the file. program: argv[0]. False, with a line
- * printed: there is no start from it. */
-bool pye_trial(const char *path, int file, uint64_t base, char *program, const struct pye_options *options);
+ * printed: there is no start from it. build_ms: how long the build took, warm-up included. */
+bool pye_trial(const char *path, int file, uint64_t base, char *program, const struct pye_options *options,
+               int64_t build_ms);
 
 #endif

@@ -4,11 +4,12 @@ import fcntl
 import io
 import os
 import re
-import select
 import socket
 import stat
+from select import epoll  # as it is before anyone replaces it
 
 FIRST = 3  # below it are the standard streams, which are the new process's
+_PIPE_BYTES = 65536  # as much as a new one takes
 
 
 class Refused(Exception):
@@ -90,9 +91,20 @@ def _look_at_socket(fd):
 
 
 def _look_at_pipe(fd):
-    if _access(fcntl.fcntl(fd, fcntl.F_GETFL)) == os.O_RDONLY and select.select([fd], [], [], 0)[0]:
-        _refuse(fd, "a pipe with data in it, or without its other end", "empty or close it before the snapshot")
-    return {"kind": "pipe"}
+    """What is in it is taken out: this process needs it no more."""
+    data = b""
+    if _access(fcntl.fcntl(fd, fcntl.F_GETFL)) != os.O_RDONLY:
+        return {"kind": "pipe", "data": data}
+    os.set_blocking(fd, False)
+    try:
+        while len(data) <= _PIPE_BYTES:
+            piece = os.read(fd, _PIPE_BYTES)
+            if not piece:
+                _refuse(fd, "an end of a pipe whose other end is closed", "close it before the snapshot")
+            data += piece
+    except BlockingIOError:
+        return {"kind": "pipe", "data": data}
+    _refuse(fd, "a pipe with much data in it", "empty or close it before the snapshot")
 
 
 def _access(flags):
@@ -160,6 +172,8 @@ def _check_pairs(found):
         else:
             whole = len(ends) == 2 and _are_connected(ends[0]["fd"], ends[1]["fd"])
             what = "a socket"
+        if whole and ends[0].get("data") and ends[1]["flags"] & os.O_DIRECT:
+            _refuse(ends[0]["fd"], "a pipe with packets in it", "empty or close it before the snapshot")
         if not whole:
             _refuse(ends[0]["fd"], f"{what} whose other end is not here", "close it before the snapshot")
 
@@ -273,6 +287,7 @@ def _make_file(one, above):
 def _make_pair(ends, above):
     if ends[0]["kind"] == "pipe":
         new = os.pipe()
+        os.write(new[1], ends[0]["data"])
     else:
         new = [end.detach() for end in socket.socketpair(type=ends[0]["type"])]
     for fd, one in zip([_high(fd, above) for fd in new], ends):
@@ -286,12 +301,12 @@ def _make_eventfd(one, above):
 
 
 def _make_epoll(one, above):
-    with select.epoll() as new:
+    with epoll() as new:
         _place(_high(os.dup(new.fileno()), above), one)
 
 
 def _watch_again(one):
-    with select.epoll.fromfd(os.dup(one["fd"])) as again:
+    with epoll.fromfd(os.dup(one["fd"])) as again:
         for target, events in one["watched"]:
             again.register(target, events)
 

@@ -6,8 +6,8 @@ import re
 import signal
 import sys
 import threading
-import time
 import traceback
+from time import monotonic, sleep  # as they are before anyone replaces them
 
 from pyentry import _restored
 from pyentry._descriptors import Refused
@@ -43,9 +43,9 @@ def _stacks():
 
 def _refuse_threads():
     """Live threads are not copied; an executor that has nothing to do can start its own anew."""
-    last = time.monotonic() + _PATIENCE
-    while _stacks() and time.monotonic() < last:  # one may be about to end
-        time.sleep(_PAUSE)
+    last = monotonic() + _PATIENCE
+    while _stacks() and monotonic() < last:  # one may be about to end
+        sleep(_PAUSE)
     names = {thread.ident: repr(thread.name) for thread in threading.enumerate()}
     for ident, stack in _stacks().items():
         raise Refused(f"the thread {names.get(ident, 'of _thread.start_new_thread()')} runs: stop it before the snapshot, "
