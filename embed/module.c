@@ -9,6 +9,7 @@
 #include "embed/cpus.h"
 #include "embed/frozen.h"
 #include "embed/snapshot/libraries.h"
+#include "embed/snapshot/process.h"
 #include "embed/snapshot/take.h"
 #include "embed/startup.h"
 #include "embed/terminate.h"
@@ -33,6 +34,8 @@ static PyMethodDef methods[] = {
     {"find_spec", (PyCFunction)(void (*)(void))pye_startup_find_spec, METH_FASTCALL, NULL},
     {"limits", pye_cpus_limits, METH_NOARGS, NULL},
     {"note_twister", pye_snapshot_note_twister, METH_VARARGS, NULL},
+    {"environment", pye_process_environment, METH_NOARGS, NULL},
+    {"watch", pye_process_watch, METH_VARARGS, NULL},
     {"find_libraries", pye_snapshot_find_libraries, METH_NOARGS, NULL},
     {"renew_libraries", pye_snapshot_renew_libraries, METH_O, NULL},
     {"take", pye_snapshot_take, METH_VARARGS, NULL},

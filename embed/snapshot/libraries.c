@@ -23,6 +23,7 @@ typedef void randomness(int, void *);
 typedef long control(void *, int, long, void *);
 typedef void add_to_openssl(const void *, int, double);
 typedef void add_to_gcrypt(const void *, size_t, int);
+typedef void seed_glib(uint32_t);
 
 static struct {
     randomness *sqlite;
@@ -33,7 +34,7 @@ static struct {
 static struct pool {
     void *functions[COPIES];
     size_t count;
-} openssl, gcrypt;
+} openssl, gcrypt, glib;
 
 /* numpy's, which takes long to fill them by its own functions. */
 static struct {
@@ -73,7 +74,8 @@ static bool find_pools(void)
     bool well = self != NULL && dlinfo(self, RTLD_DI_LINKMAP, &library) == 0;
     for (; well && library != NULL; library = library->l_next) {
         const char *name = *library->l_name == '\0' ? NULL : library->l_name;
-        well = note_pool(&openssl, find(name, "RAND_add")) && note_pool(&gcrypt, find(name, "gcry_random_add_bytes"));
+        well = note_pool(&openssl, find(name, "RAND_add")) && note_pool(&gcrypt, find(name, "gcry_random_add_bytes"))
+               && note_pool(&glib, find(name, "g_random_set_seed"));
     }
     return well;
 }
@@ -90,27 +92,33 @@ PyObject *pye_snapshot_find_libraries(PyObject *module, PyObject *unused)
     memcpy(&functions.ssl, &address, sizeof address);
     if (find_pools())
         Py_RETURN_NONE;
-    PyErr_Format(PyExc_RuntimeError, "more than %d copies of OpenSSL or libgcrypt are loaded", COPIES);
+    PyErr_Format(PyExc_RuntimeError, "more than %d copies of OpenSSL, libgcrypt or GLib are loaded", COPIES);
     return NULL;
 }
 
-/* Their own generators, which renew themselves where the process id is another, and only there. */
-static void renew_pools(void)
+/* Their own generators, of which the first two renew themselves where the process id is another, and only there. */
+static int renew_pools(void)
 {
     unsigned char entropy[ENTROPY_BYTES];
-    for (size_t i = 0; i < openssl.count + gcrypt.count; i++) {
+    uint32_t seed;
+    add_to_openssl *to_openssl;
+    add_to_gcrypt *to_gcrypt;
+    seed_glib *to_glib;
+    for (size_t i = 0; i < COPIES && i < openssl.count + gcrypt.count + glib.count; i++) {
         if (getrandom(entropy, sizeof entropy, 0) != sizeof entropy)
-            continue;
-        if (i < openssl.count) {
-            add_to_openssl *add;
-            memcpy(&add, &openssl.functions[i], sizeof add);
-            add(entropy, sizeof entropy, sizeof entropy);
-        } else {
-            add_to_gcrypt *add;
-            memcpy(&add, &gcrypt.functions[i - openssl.count], sizeof add);
-            add(entropy, sizeof entropy, STRONG);
-        }
+            return -1;
+        memcpy(&to_openssl, &openssl.functions[i], sizeof to_openssl);
+        memcpy(&to_gcrypt, &gcrypt.functions[i], sizeof to_gcrypt);
+        memcpy(&to_glib, &glib.functions[i], sizeof to_glib);
+        memcpy(&seed, entropy, sizeof seed);
+        if (to_openssl != NULL)
+            to_openssl(entropy, sizeof entropy, sizeof entropy);
+        if (to_gcrypt != NULL)
+            to_gcrypt(entropy, sizeof entropy, STRONG);
+        if (to_glib != NULL)
+            to_glib(seed);
     }
+    return 0;
 }
 
 static void renew_libc(void)
@@ -180,11 +188,10 @@ PyObject *pye_snapshot_renew_libraries(PyObject *module, PyObject *contexts)
         return NULL;
     }
     renew_libc();
-    renew_pools();
     if (functions.sqlite != NULL)
         functions.sqlite(0, NULL); /* the next one seeds */
     renew_tickets(contexts);
-    if (renew_twisters() < 0)
+    if (renew_pools() < 0 || renew_twisters() < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }

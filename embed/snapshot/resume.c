@@ -16,7 +16,6 @@
 #include "launcher/log.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -49,24 +48,6 @@ static PyObject *list_signals(uint64_t ignored)
     return list;
 }
 
-/* As os.environ has it: of two variables with one name the first counts. */
-static PyObject *copy_environment(char **environment)
-{
-    PyObject *all = PyDict_New();
-    for (; all != NULL && *environment != NULL; environment++) {
-        const char *end = strchr(*environment, '=');
-        if (end == NULL)
-            continue;
-        PyObject *name = PyBytes_FromStringAndSize(*environment, end - *environment);
-        PyObject *value = PyBytes_FromString(end + 1);
-        if (name == NULL || value == NULL || PyDict_SetDefault(all, name, value) == NULL)
-            Py_CLEAR(all);
-        Py_XDECREF(name);
-        Py_XDECREF(value);
-    }
-    return all;
-}
-
 /* Which was imported before the snapshot: the import system need not be asked. */
 static PyObject *find_module(void)
 {
@@ -80,14 +61,13 @@ static PyObject *find_module(void)
 /* The part in Python: what modules keep, and the hooks. Where somebody watches, that ends us. */
 static int renew_modules(const struct pye_start *start, uint64_t ignored)
 {
-    PyObject *signals = list_signals(ignored), *environment = copy_environment(environ);
+    PyObject *signals = list_signals(ignored);
     PyObject *module = find_module();
     PyObject *result = NULL;
-    if (signals != NULL && environment != NULL && module != NULL)
-        result = start->watcher < 0 ? PyObject_CallMethod(module, "begin", "OO", environment, signals)
-                                    : PyObject_CallMethod(module, "show", "OOi", environment, signals, start->watcher);
+    if (signals != NULL && module != NULL)
+        result = start->watcher < 0 ? PyObject_CallMethod(module, "begin", "O", signals)
+                                    : PyObject_CallMethod(module, "show", "Oi", signals, start->watcher);
     Py_XDECREF(signals);
-    Py_XDECREF(environment);
     Py_XDECREF(module);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;

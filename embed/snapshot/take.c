@@ -19,12 +19,43 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RED_ZONE = 256 };
+enum { RED_ZONE = 256, MOST_DESCRIPTORS = 4096 };
 
 static const struct pye_taking *current; /* NULL: not in a process that takes one */
+
+/* Which descriptors are open. */
+struct descriptors {
+    bool open[MOST_DESCRIPTORS];
+};
+
+static void look_at_descriptors(struct descriptors *found)
+{
+    for (int fd = 0; fd < MOST_DESCRIPTORS; fd++)
+        found->open[fd] = fcntl(fd, F_GETFD) >= 0;
+}
+
+static bool is_one_thread(void)
+{
+    struct stat tasks;
+    return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 3; /* a directory of one directory */
+}
+
+/* Functions that C libraries gave to pthread_atfork(3) have run in this process, and run in no start. Most only forget;
+ * what some make for themselves would not be there. */
+static bool is_as_before(const struct descriptors *before)
+{
+    struct descriptors now;
+    look_at_descriptors(&now);
+    bool same = memcmp(before, &now, sizeof now) == 0 && is_one_thread();
+    if (!same)
+        pye_log("the snapshot was not taken: a C library starts threads or opens files in forked children (libuv, pocketfft): "
+                "use it in a function given to pyentry.after_restore, and not before");
+    return same;
+}
 
 /* Everything from here up is written; what starts from it goes on below. */
 static int write_down(const char *words, size_t bytes)
@@ -119,9 +150,11 @@ PyObject *pye_snapshot_take(PyObject *module, PyObject *args)
     pye_kernel_prepare(current);
     pye_resume_keeps_canary = keeps_frames;
     pye_heap_fill();
+    static struct descriptors before;
+    look_at_descriptors(&before);
     pid_t writer = fork_writer();
     if (writer == 0)
-        _exit(write_down(text, (size_t)bytes));
+        _exit(is_as_before(&before) ? write_down(text, (size_t)bytes) : EXIT_FAILURE);
     if (writer < 0)
         pye_log("the snapshot was not taken: fork: %s", strerror(errno));
     _exit(writer < 0 ? EXIT_FAILURE : wait_for(writer));

@@ -11,7 +11,7 @@
  * launcher/image.h. keeps_frames: a start may go back to C frames, as greenlets do, so that they keep their canary. */
 PyObject *pye_snapshot_take(PyObject *module, PyObject *args);
 
-/* The last of these, for those who start. */
+/* What take() was told last, for those who start. */
 extern bool pye_resume_keeps_canary;
 
 #endif

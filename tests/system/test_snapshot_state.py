@@ -61,6 +61,15 @@ def test_variable_that_a_module_takes_away(tmp_path):
     assert said(tmp_path / "a.snap", "-c", code, env=clean_env(THEIRS="1")) == "False\n.\n"
 
 
+def test_functions_for_children_of_fork(tmp_path):
+    """They find files open, and the environment of the new process."""
+    (tmp_path / "app.py").write_text(
+        "import os\nfile = open(__file__)\ndef look(): print(file.readline().strip(), os.environ.get('NEW'))\n"
+        "os.register_at_fork(after_in_child=look)\n")
+    take(tmp_path / "a.snap", "--preload", "app", cwd=tmp_path)
+    assert said(tmp_path / "a.snap", "-c", "print('program')", env=clean_env(NEW="1")) == "import os 1\nprogram\n"
+
+
 def test_directory_that_comes_later(tmp_path):
     """A volume that is mounted where there was nothing at the build."""
     module = f"import sys\nsys.path.append({str(tmp_path / 'volume')!r})\ntry: import late\nexcept ImportError: pass\n"

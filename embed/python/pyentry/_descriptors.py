@@ -8,6 +8,8 @@ import socket
 import stat
 from select import epoll  # as it is before anyone replaces it
 
+import _pyentry
+
 FIRST = 3  # below it are the standard streams, which are the new process's
 _PIPE_BYTES = 65536  # as much as a new one takes
 
@@ -117,7 +119,7 @@ def _look_at_epoll(fd, info):
     for target, _, data in watched:
         if data & 0xffffffff != target:
             _refuse(fd, "an epoll that another library than Python's fills", "close it before the snapshot")
-    return {"kind": "epoll", "watched": [(target, events) for target, events, _ in watched]}
+    return {"kind": "epoll", "watched": watched}
 
 
 def _gives_one(fd, count):
@@ -221,7 +223,7 @@ def _check_watched(found):
     """A number stays in an epoll where another one of the same open file was left when it was closed."""
     numbers = {one["fd"] for one in found}
     for one in found:
-        for target, _ in one.get("watched", ()):
+        for target, _, _ in one.get("watched", ()):
             if target not in numbers:
                 _refuse(one["fd"], f"an epoll that watches the descriptor {target}, which is not of the snapshot",
                         "unregister that before the snapshot")
@@ -306,9 +308,8 @@ def _make_epoll(one, above):
 
 
 def _watch_again(one):
-    with epoll.fromfd(os.dup(one["fd"])) as again:
-        for target, events in one["watched"]:
-            again.register(target, events)
+    for target, events, data in one["watched"]:
+        _pyentry.watch(one["fd"], target, events, data)
 
 
 def make_again(found):

@@ -25,6 +25,8 @@ state = {
     "contexts": [],    # ssl's
     "names": [],       # of temporary files
     "words": [],       # sys.argv and sys.orig_argv, and what is in them
+    "starting": False, # whether the next child is a start
+    "error": None,     # of _begin_first
     "hook": None,      # the code of threading's hook for children of fork, while it is put aside
 }
 
@@ -173,8 +175,10 @@ def _umask():
 
 
 def note_process():
-    """Before the first import: what modules may change of the process itself."""
+    """Before the first import: what modules may change of the process itself. And ours is the first of the functions for
+    children of fork."""
     state["umask"], state["blocked"] = _umask(), _signal_mask()
+    os.register_at_fork(after_in_child=_begin_first)
 
 
 def _note_changes(variables):
@@ -214,6 +218,7 @@ def prepare(descriptors, warm_up, variables):
     _put_aside()
     if state["path"] is not None and sys.path[1:] == state["path"]:
         del sys.path[0]  # the program's own directory: it comes again
+    state["starting"] = True
 
 
 def renewals():
@@ -354,29 +359,41 @@ def _renew_main():
     sys.modules["__main__"] = main
 
 
-def _renew(environment, ignored):
+def _begin_first():
+    """What the modules' own functions for children of fork may use."""
+    if not state["starting"]:
+        return
+    state["starting"] = False
+    try:
+        _renew_environment(_pyentry.environment())
+        _descriptors.make_again(state["descriptors"])
+    except BaseException as error:  # which would be printed and forgotten here
+        state["error"] = error
+
+
+def _renew(ignored):
+    if state["error"] is not None:
+        raise state["error"]
     if state["hook"] is not None:  # nobody called it
         bring_back()
-    _renew_environment(environment)
     _renew_settings()
     _renew_streams()
     _renew_signals(ignored)
     _renew_main()
-    _descriptors.make_again(state["descriptors"])
     _renew_randomness()
     _renew_rest()
 
 
-def begin(environment, ignored):
+def begin(ignored):
     """Everything is made new, and then come the program's own functions."""
-    _renew(environment, ignored)
+    _renew(ignored)
     for function in _hooks.after:
         function()
 
 
-def show(environment, ignored, watcher):
+def show(ignored, watcher):
     """The first start, at build time: with the warm-up once more in the place of functions and program."""
-    _renew(environment, ignored)
+    _renew(ignored)
     for words, own in state["words"]:
         words[:] = own
     exec("import os", vars(sys.modules["__main__"]))
