@@ -31,7 +31,7 @@
 #define ARENA_BYTES 0x4000000000
 #define ARENA_ALIGNMENT 0x200000
 #define LEAST_ADDRESS 0x400000 /* below it are two or three pages that nobody is given */
-#define STACK_DISTANCE 0x40000000
+#define STACK_DISTANCE 0x1000000000 /* the room for a longer stack, where the limit of a start allows it */
 #define LOADER_BYTES 0x400000
 #define PROGRAM_BYTES 0x4000000 /* of a position-independent pyentry, with its data */
 

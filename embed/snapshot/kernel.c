@@ -5,11 +5,13 @@
 #if PYE_SNAPSHOTS
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,7 +23,7 @@
 #define PR_GET_TID_ADDRESS 40
 #endif
 
-enum { FIRST_RSEQ_BYTES = 32, MASK_BYTES = sizeof(uint64_t) };
+enum { FIRST_RSEQ_BYTES = 32, MASK_BYTES = sizeof(uint64_t), STACK_GUARD = 1024 * 1024 };
 
 /* As the kernel has it: struct sigaction is the C library's. */
 struct action {
@@ -38,6 +40,8 @@ static struct {
     size_t loader_bytes;
     struct pye_clock clocks[PYE_CLOCKS];
     size_t clocks_count;
+    uint64_t stack_least, stack_start, stack_end; /* the main thread's, and where it may begin */
+    rlim_t stack_limit;
     uint32_t sse_control;
     uint16_t fpu_control;
 } kernel;
@@ -49,6 +53,12 @@ void pye_kernel_prepare(const struct pye_taking *taking)
     kernel.clocks_count = taking->clocks_count;
     memcpy(kernel.clocks, taking->clocks, taking->clocks_count * sizeof *taking->clocks);
     kernel.loader_data = pye_machine_loader_data(&kernel.loader_bytes);
+    kernel.stack_least = taking->arena_end + STACK_GUARD;
+    kernel.stack_start = taking->stack_start;
+    kernel.stack_end = taking->stack_end;
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+    getrlimit(RLIMIT_STACK, &limit);
+    kernel.stack_limit = limit.rlim_cur;
 }
 
 bool pye_kernel_note(void)
@@ -121,6 +131,42 @@ static void renew_clocks(const struct pye_start *start)
     mprotect(pages, bytes, PROT_READ);
 }
 
+/* Adds what the limit allows more, at once: it is no stack that the kernel lets grow. Where there is no memory for that
+ * it stays as it was; so it does where something is in the way, and the kernel chooses another place. */
+static void lengthen_stack(rlim_t limit)
+{
+    bool fits = limit < kernel.stack_end - kernel.stack_least;
+    uint64_t start = fits ? PYE_PAGE_DOWN(kernel.stack_end - limit) : kernel.stack_least;
+    if (start >= kernel.stack_start)
+        return;
+    size_t bytes = kernel.stack_start - start;
+    void *wanted = (void *)start; /* NOLINT(performance-no-int-to-ptr): below the stack */
+    void *got = mmap(wanted, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got != MAP_FAILED && got != wanted)
+        munmap(got, bytes);
+}
+
+/* As the C library does when it begins. */
+static void resize_thread_stacks(rlim_t bytes)
+{
+    pthread_attr_t attributes;
+    if (pthread_getattr_default_np(&attributes) != 0)
+        return;
+    if (pthread_attr_setstacksize(&attributes, PYE_PAGE_UP(bytes)) == 0)
+        pthread_setattr_default_np(&attributes);
+    pthread_attr_destroy(&attributes);
+}
+
+static void renew_stacks(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return;
+    lengthen_stack(limit.rlim_cur);
+    if (limit.rlim_cur != kernel.stack_limit)
+        resize_thread_stacks(limit.rlim_cur);
+}
+
 void pye_kernel_renew(const struct pye_start *start, uint64_t *ignored)
 {
     *kernel.tid = (int)syscall(SYS_set_tid_address, kernel.tid);
@@ -133,6 +179,7 @@ void pye_kernel_renew(const struct pye_start *start, uint64_t *ignored)
         sigaltstack(&kernel.signal_stack, NULL);
     environ = start->environment;
     renew_clocks(start);
+    renew_stacks();
     __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(kernel.sse_control), "m"(kernel.fpu_control));
 }
 

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from harness import PYENTRY, clean_env, gather, run, stock
-from snapshots import (ALONE, NOBODY, as_process, can_be_run_by_nobody, needed, open_path, preloading, said, start,
-                       take)
+from snapshots import (ALONE, NOBODY, as_process, can_be_run_by_nobody, header, needed, open_path, preloading, said,
+                       start, take)
 
 pytestmark = needed
 
@@ -372,6 +372,54 @@ def test_with_an_unlimited_stack(snap):
     script = f"ulimit -s unlimited; exec '{PYENTRY}' --restore-or-fail --restore='{snap}' -c 'print(1)'"
     done = run(["sh", "-c", script])
     assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
+DEEP = """if 1:
+    import ctypes, sys, threading
+    class A:
+        def __init__(self, n): self.n = n
+        def __repr__(self): return repr(A(self.n - 1)) if self.n else "bottom"
+    def size():
+        room, bytes = ctypes.create_string_buffer(64), ctypes.c_size_t()
+        libc = ctypes.CDLL(None)
+        libc.pthread_getattr_default_np(room)
+        libc.pthread_attr_getstacksize(room, ctypes.byref(bytes))
+        return bytes.value
+    def deep():
+        sys.setrecursionlimit(10**6)
+        try:
+            print(repr(A(60000)))
+        except RecursionError:
+            print("refused")  # of newer versions: by another limit
+    print(size())
+    if sys.argv[1:]:
+        deep()
+        thread = threading.Thread(target=deep)
+        thread.start()
+        thread.join()
+"""
+
+
+@pytest.mark.parametrize("limit,words", [(1 << 28, ["deep"]), (1 << 40, []), (1 << 62, []), (1 << 20, []), (100_000, [])])
+def test_with_another_limit_on_the_stack(snap, limit, words):
+    """The main thread has the room that a larger one allows, and new threads have what they would have anyway."""
+    under = ["prlimit", f"--stack={limit}", PYENTRY]
+    plain, ours = (run([*under, *options, "-c", DEEP, *words], timeout=60)
+                   for options in ([], ["--restore-or-fail", f"--restore={snap}"]))
+    assert (ours.returncode, ours.stdout, ours.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+    assert ours.returncode == 0 or limit < 1 << 20
+
+
+def test_a_longer_stack_lies_alone(snap):
+    """However long it is, there is a gap below it."""
+    code = ("maps = [[int(n, 16) for n in line.split()[0].split('-')] for line in open('/proc/self/maps')]\nhere = "
+            f"{header(snap)['arena_end']:#x}\nat = next(n for n, (start, end) in enumerate(maps) if end == here)\n"
+            "while maps[at - 1][1] == maps[at][0]: at -= 1\nprint(here - maps[at][0], maps[at][0] - maps[at - 1][1])")
+    for limit in 1 << 23, 1 << 28, 1 << 62:
+        done = run(["prlimit", f"--stack={limit}", PYENTRY, "--restore-or-fail", f"--restore={snap}", "-c", code])
+        length, gap = map(int, done.stdout.split())
+        assert length == limit if limit < 1 << 30 else length > 1 << 35
+        assert gap >= 1 << 20
 
 
 def test_under_a_limit_on_address_space(snap):
