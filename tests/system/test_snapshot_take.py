@@ -376,7 +376,8 @@ def test_builder_that_is_ended(tmp_path, number, words):
                   "def show():\n    with open('pid', 'w') as file: print(os.getpid(), file=file)\n    time.sleep(60)\n"
                   + ("" if words else "show()\n"))
     command = [PYENTRY, "--snapshot", "-o", "a.snap", "--preload=app", *words]
-    with subprocess.Popen(command, env=clean_env(), cwd=tmp_path, stdout=-3, stderr=-3) as builder:
+    with subprocess.Popen(command, env=clean_env(), cwd=tmp_path, stdout=-3, stderr=-3,
+                          preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as builder:  # not as nohup left it
         until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith("\n"), "the process")
         assert [name for name in os.listdir(tmp_path) if name.startswith("a.snap.")]
         builder.send_signal(number)
