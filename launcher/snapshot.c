@@ -39,7 +39,6 @@ struct request {
     enum pye_level level;
     const char *at; /* of a bundle, whose builder says so: where it will lie */
     mode_t bits;
-    char temporary[PATH_MAX];
 };
 
 static const struct {
@@ -242,20 +241,19 @@ static void begin(char **argv, char **python, const struct request *request, int
 
 /* --- the process that watches --- */
 
-static const char *unfinished; /* the name of the temporary file, for the handler */
+static char temporary[PATH_MAX]; /* the file's name: here, for the handler */
 
 /* The memory of a process is in the file. Those below end with us: see PR_SET_PDEATHSIG. */
 static void leave_nothing(int number)
 {
-    unlink(unfinished);
+    unlink(temporary);
     pye_signal_act_by_default(number);
 }
 
-static void clean_up_at_signals(const struct request *request)
+static void clean_up_at_signals(void)
 {
     static const int numbers[] = {SIGHUP, SIGINT, SIGTERM};
     struct sigaction ours = {.sa_handler = leave_nothing, .sa_flags = SA_RESTART}, now;
-    unfinished = request->temporary;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         if (sigaction(numbers[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN) /* as under nohup(1) */
             sigaction(numbers[i], &ours, NULL);
@@ -263,14 +261,14 @@ static void clean_up_at_signals(const struct request *request)
 }
 
 /* A file beside the one that is wanted, so that it can be renamed. */
-static int open_temporary(struct request *request)
+static int open_temporary(const struct request *request)
 {
-    int length = snprintf(request->temporary, sizeof request->temporary, "%s.XXXXXX", request->output);
+    int length = snprintf(temporary, sizeof temporary, "%s.XXXXXX", request->output);
     int file = -1;
     errno = ENAMETOOLONG;
-    if (length < (int)sizeof request->temporary) {
-        clean_up_at_signals(request);
-        file = mkostemp(request->temporary, O_CLOEXEC);
+    if (length < (int)sizeof temporary) {
+        clean_up_at_signals();
+        file = mkostemp(temporary, O_CLOEXEC);
     }
     if (file < 0)
         pye_log("%s cannot be written: %s", request->output, strerror(errno));
@@ -294,10 +292,10 @@ static bool publish(const struct request *request, int file, char *program, cons
 {
     uint64_t base = base_of(request);
     struct stat now;
-    if (!pye_trial(request->temporary, file, base, program, options, build_ms))
+    if (!pye_trial(temporary, file, base, program, options, build_ms))
         return false;
     if (fchmod(file, request->bits) < 0 || fsync(file) < 0 || fstat(file, &now) < 0
-        || rename(request->temporary, request->output) < 0 || !sync_directory(request->output)) {
+        || rename(temporary, request->output) < 0 || !sync_directory(request->output)) {
         pye_log("%s cannot be written: %s", request->output, strerror(errno));
         return false;
     }
@@ -337,7 +335,7 @@ static void open_streams(void)
         close(number);
 }
 
-static int watch(char **argv, char **python, struct request *request, const struct pye_options *options)
+static int watch(char **argv, char **python, const struct request *request, const struct pye_options *options)
 {
     open_streams();
     int file = open_temporary(request);
@@ -356,7 +354,7 @@ static int watch(char **argv, char **python, struct request *request, const stru
     if (child > 0 && wait_for(child) == EXIT_SUCCESS
         && publish(request, file, python[0], options, pye_milliseconds() - begun))
         return EXIT_SUCCESS;
-    unlink(request->temporary);
+    unlink(temporary);
     return EXIT_FAILURE;
 }
 
