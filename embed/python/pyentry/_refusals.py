@@ -71,7 +71,10 @@ def _refuse_children():
 def _refuse_imports():
     """Who imports it at a start would wait for us to have done so, or get half of it."""
     for name, module in list(sys.modules.items()):
-        if getattr(getattr(module, "__spec__", None), "_initializing", False):
+        if not issubclass(type(module), type(sys)):
+            continue
+        spec = object.__getattribute__(module, "__dict__").get("__spec__")  # a lazy module is not to be loaded by that
+        if getattr(spec, "_initializing", False):
             raise Refused(f"pyentry.checkpoint() was called while {name} is imported: call it in the program itself")
 
 
