@@ -40,8 +40,11 @@ static void begin(const char *path, uint64_t base, char *program, const struct p
     char *argv[] = {program, NULL};
     struct pye_options wanted = *options;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL); /* the builder's handlers are not in the snapshot */
+    struct sigaction now;
+    for (int number = 1; number < NSIG; number++) {
+        if (sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+            signal(number, SIG_DFL); /* the builder's handlers are not in the snapshot */
+    }
     int nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC);
     dup2(nowhere, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
@@ -107,7 +110,8 @@ static void look(struct touched *touched, const struct pye_image *image, pid_t p
     int pagemap = open(name, O_RDONLY | O_CLOEXEC);
     for (uint32_t i = 0; pagemap >= 0 && i < image->header.areas; i++) {
         const struct pye_image_area *area = &image->areas[i];
-        if (area->protection & PROT_WRITE && area->kind != PYE_AREA_SHARED)
+        bool is_copy = area->kind == PYE_AREA_COPIED && area->end - area->start == PYE_IMAGE_PAGE;
+        if (area->protection & PROT_WRITE && area->kind != PYE_AREA_SHARED && !is_copy)
             look_at(touched, area, pagemap);
     }
     if (pagemap >= 0)

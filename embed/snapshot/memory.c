@@ -116,10 +116,11 @@ static bool end_run(struct writer *writer, struct pye_image_run *run)
 /* A block that the C library has mapped by itself grows by mremap(2), which gives a mapping of a file what follows in the
  * file. The kernel refuses that for two mappings, and the library copies the block: so its first page, which is the last to
  * stay when it shrinks, is another mapping, and of no file. */
-static bool add_page(struct writer *writer, struct pye_image_run *run, uint64_t page, uint64_t end)
+static bool add_page(struct writer *writer, struct pye_image_run *run, uint64_t page)
 {
-    uint64_t bytes = mapped_block(page);
-    if (bytes > PYE_IMAGE_PAGE && bytes <= end - page)
+    const struct pye_image_area *area = &writer->areas[writer->header.areas];
+    uint64_t bytes = area->protection & PROT_WRITE ? mapped_block(page) : 0;
+    if (bytes > PYE_IMAGE_PAGE && bytes <= area->end - page)
         return end_run(writer, run) && cut(writer, page);
     if (run->end != 0 && page - run->end >= SHORT_GAP && !end_run(writer, run))
         return false;
@@ -141,7 +142,7 @@ static bool add_touched(struct writer *writer, uint64_t start, uint64_t end)
             return fail("/proc/self/pagemap");
         for (uint64_t i = 0; i < count; i++, address += PYE_IMAGE_PAGE) {
             bool holds = writer->pages[i] >> PRESENT_BITS != 0 && !is_zero(address);
-            if (holds && !add_page(writer, &run, address, end))
+            if (holds && !add_page(writer, &run, address))
                 return false;
         }
     }

@@ -52,8 +52,9 @@ static bool is_as_before(const struct descriptors *before)
     look_at_descriptors(&now);
     bool same = memcmp(before, &now, sizeof now) == 0 && is_one_thread();
     if (!same)
-        pye_log("the snapshot was not taken: a C library starts threads or opens files in forked children (libuv, pocketfft): "
-                "use it in a function given to pyentry.after_restore, and not before");
+        pye_log("the snapshot was not taken: a function for forks, of a C library (libuv, pocketfft) or of "
+                "os.register_at_fork(before=), starts threads, opens or closes files: use what gave it in a function given "
+                "to pyentry.after_restore, and not before");
     return same;
 }
 

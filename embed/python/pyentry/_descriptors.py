@@ -289,7 +289,9 @@ def _make_file(one, above):
 def _make_pair(ends, above):
     if ends[0]["kind"] == "pipe":
         new = os.pipe()
-        os.write(new[1], ends[0]["data"])
+        os.set_blocking(new[1], False)
+        if os.write(new[1], ends[0]["data"]) < len(ends[0]["data"]):
+            raise OSError("a new pipe takes less than what the one of the snapshot held")
     else:
         new = [end.detach() for end in socket.socketpair(type=ends[0]["type"])]
     for fd, one in zip([_high(fd, above) for fd in new], ends):

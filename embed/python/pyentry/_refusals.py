@@ -62,10 +62,12 @@ def _refuse_children():
         except OSError:
             continue
         state, parent = rest.split()[:2]
-        if int(parent) == os.getpid() or int(parent) == os.getppid() and int(name) != os.getpid() and state != "Z":
+        orphan = int(parent) == os.getppid() and int(name) != os.getpid() and state != "Z"
+        if int(parent) == os.getpid() or orphan:
             children.append(f"{name} ({comm.partition('(')[2]})")
     if children:
-        raise Refused(f"the child process {', '.join(children)} runs: end it before the snapshot, or start it {_LATER}")
+        raise Refused(f"the child process {', '.join(children)} runs, or was not waited for: end it before the "
+                      f"snapshot, or start it {_LATER}")
 
 
 def _refuse_imports():

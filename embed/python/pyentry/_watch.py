@@ -26,7 +26,7 @@ class Watch:
 
     def __init__(self):
         self.read = {}    # name: the module that read it first
-        self.written = set()
+        self.written = {}  # name as it was given: the module that wrote it first
         self.copied = []  # modules that took all of it
         self._passing = set()
         self._kept = {}
@@ -78,19 +78,29 @@ class Watch:
 
     def _write(self, original):
         def write(environ, key, *value):
-            self.written.add(key)
-            return original(environ, key, *value)
+            original(environ, key, *value)
+            self.wrote(key)
         return write
 
+    def wrote(self, key):
+        """A variable is written to, or deleted."""
+        self.written.setdefault(key, _reader())
+
+    def _unchanged(self):
+        """{name: module} of what was written as the process was given it."""
+        names = {os.fsencode(key): module for key, module in self.written.items()}
+        return {os.fsdecode(name): module for name, module in names.items()
+                if os.environ._data.get(name) == self._before.get(name)}
+
     def rows(self):
-        """(name, value or None, module) of what was read, in the order of the names."""
-        for name, module in sorted(self.read.items()):
+        """(name, value or None, module) of what must be as it was, in the order of the names."""
+        for name, module in sorted({**self._unchanged(), **self.read}.items()):
             value = self._before.get(os.fsencode(name))
             yield name, value if value is None else os.fsdecode(value), module
 
     def changes(self):
         """{name: value or None} of what was written, and is not what the process was given."""
-        names = {os.fsencode(name) for name in self.written}
+        names = {os.fsencode(key) for key in self.written}
         return {name: value for name in names for value in [os.environ._data.get(name)] if value != self._before.get(name)}
 
     def words(self):
