@@ -19,22 +19,9 @@ enum {
     STRONG = 100, /* what gcrypt takes for as good as its own */
 };
 
-typedef void randomness(int, void *);
 typedef long control(void *, int, long, void *);
-typedef void add_to_openssl(const void *, int, double);
-typedef void add_to_gcrypt(const void *, size_t, int);
-typedef void seed_glib(uint32_t);
 
-static struct {
-    randomness *sqlite;
-    control *ssl;
-} functions;
-
-/* The functions of one name in all libraries: wheels bring copies of their own. */
-static struct pool {
-    void *functions[COPIES];
-    size_t count;
-} openssl, gcrypt, glib;
+static control *set_ssl;
 
 /* numpy's, which takes long to fill them by its own functions. */
 static struct {
@@ -52,30 +39,94 @@ static void *find(const char *library, const char *name)
     return function;
 }
 
-/* Adds it to those that are known, unless it is among them. */
-static bool note_pool(struct pool *pool, void *function)
+/* --- generators of their own --- */
+
+static bool draw(void *to, size_t bytes)
 {
+    return getrandom(to, bytes, 0) == (ssize_t)bytes;
+}
+
+/* This and the next renew themselves where the process id is another, and only there. */
+static bool renew_openssl(void *function)
+{
+    void (*add)(const void *, int, double);
+    unsigned char entropy[ENTROPY_BYTES];
+    memcpy(&add, &function, sizeof add);
+    if (!draw(entropy, sizeof entropy))
+        return false;
+    add(entropy, sizeof entropy, sizeof entropy);
+    return true;
+}
+
+static bool renew_gcrypt(void *function)
+{
+    void (*add)(const void *, size_t, int);
+    unsigned char entropy[ENTROPY_BYTES];
+    memcpy(&add, &function, sizeof add);
+    if (!draw(entropy, sizeof entropy))
+        return false;
+    add(entropy, sizeof entropy, STRONG);
+    return true;
+}
+
+static bool renew_glib(void *function)
+{
+    void (*set)(uint32_t);
+    uint32_t seed;
+    memcpy(&set, &function, sizeof set);
+    if (!draw(&seed, sizeof seed))
+        return false;
+    set(seed);
+    return true;
+}
+
+/* The next one who asks seeds. */
+static bool renew_sqlite(void *function)
+{
+    void (*randomness)(int, void *);
+    memcpy(&randomness, &function, sizeof randomness);
+    randomness(0, NULL);
+    return true;
+}
+
+static struct generator {
+    const char *symbol;
+    bool (*renew)(void *function);
+    void *functions[COPIES]; /* of this name, in all libraries: wheels bring copies of their own */
+    size_t count;
+} generators[] = {
+    {.symbol = "RAND_add", .renew = renew_openssl},
+    {.symbol = "gcry_random_add_bytes", .renew = renew_gcrypt},
+    {.symbol = "g_random_set_seed", .renew = renew_glib},
+    {.symbol = "sqlite3_randomness", .renew = renew_sqlite},
+};
+
+enum { GENERATORS = sizeof generators / sizeof *generators };
+
+/* Adds the library's function to those that are known, unless it is among them. */
+static bool note_generator(struct generator *generator, const char *library)
+{
+    void *function = find(library, generator->symbol);
     size_t i = 0;
-    while (i < pool->count && pool->functions[i] != function)
+    while (i < generator->count && generator->functions[i] != function)
         i++;
-    if (function == NULL || i < pool->count)
+    if (function == NULL || i < generator->count)
         return true;
     if (i == COPIES)
         return false;
-    pool->functions[pool->count++] = function;
+    generator->functions[generator->count++] = function;
     return true;
 }
 
 /* Whatever their files are called. */
-static bool find_pools(void)
+static bool find_generators(void)
 {
     void *self = dlopen(NULL, RTLD_LAZY);
     struct link_map *library = NULL;
     bool well = self != NULL && dlinfo(self, RTLD_DI_LINKMAP, &library) == 0;
     for (; well && library != NULL; library = library->l_next) {
-        const char *name = *library->l_name == '\0' ? NULL : library->l_name;
-        well = note_pool(&openssl, find(name, "RAND_add")) && note_pool(&gcrypt, find(name, "gcry_random_add_bytes"))
-               && note_pool(&glib, find(name, "g_random_set_seed"));
+        for (size_t i = 0; well && i < GENERATORS; i++)
+            well = note_generator(&generators[i], *library->l_name == '\0' ? NULL : library->l_name);
     }
     return well;
 }
@@ -84,47 +135,31 @@ PyObject *pye_snapshot_find_libraries(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
-    void *address = find("libsqlite3.so.0", "sqlite3_randomness");
-    memcpy(&functions.sqlite, &address, sizeof address);
-    address = find("libssl.so.3", "SSL_CTX_ctrl");
+    void *address = find("libssl.so.3", "SSL_CTX_ctrl");
     if (address == NULL)
         address = find("libssl.so.1.1", "SSL_CTX_ctrl");
-    memcpy(&functions.ssl, &address, sizeof address);
-    if (find_pools())
+    memcpy(&set_ssl, &address, sizeof address);
+    if (find_generators())
         Py_RETURN_NONE;
-    PyErr_Format(PyExc_RuntimeError, "more than %d copies of OpenSSL, libgcrypt or GLib are loaded", COPIES);
+    PyErr_Format(PyExc_RuntimeError, "more than %d copies of OpenSSL, libgcrypt, GLib or sqlite are loaded", COPIES);
     return NULL;
 }
 
-/* Their own generators, of which the first two renew themselves where the process id is another, and only there. */
-static int renew_pools(void)
+static bool renew_generators(void)
 {
-    unsigned char entropy[ENTROPY_BYTES];
-    uint32_t seed;
-    add_to_openssl *to_openssl;
-    add_to_gcrypt *to_gcrypt;
-    seed_glib *to_glib;
-    for (size_t i = 0; i < COPIES && i < openssl.count + gcrypt.count + glib.count; i++) {
-        if (getrandom(entropy, sizeof entropy, 0) != sizeof entropy)
-            return -1;
-        memcpy(&to_openssl, &openssl.functions[i], sizeof to_openssl);
-        memcpy(&to_gcrypt, &gcrypt.functions[i], sizeof to_gcrypt);
-        memcpy(&to_glib, &glib.functions[i], sizeof to_glib);
-        memcpy(&seed, entropy, sizeof seed);
-        if (to_openssl != NULL)
-            to_openssl(entropy, sizeof entropy, sizeof entropy);
-        if (to_gcrypt != NULL)
-            to_gcrypt(entropy, sizeof entropy, STRONG);
-        if (to_glib != NULL)
-            to_glib(seed);
+    for (size_t i = 0; i < GENERATORS; i++) {
+        for (size_t copy = 0; copy < generators[i].count; copy++) {
+            if (!generators[i].renew(generators[i].functions[copy]))
+                return false;
+        }
     }
-    return 0;
+    return true;
 }
 
 static void renew_libc(void)
 {
     unsigned seed;
-    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+    if (!draw(&seed, sizeof seed))
         return;
     srandom(seed);
     srand48((long)seed);
@@ -174,9 +209,9 @@ static void *context_of(PyObject *object)
 static void renew_tickets(PyObject *contexts)
 {
     unsigned char keys[TICKET_KEY_BYTES];
-    for (Py_ssize_t i = 0; functions.ssl != NULL && i < PyList_GET_SIZE(contexts); i++) {
-        if (getrandom(keys, sizeof keys, 0) == sizeof keys)
-            functions.ssl(context_of(PyList_GET_ITEM(contexts, i)), SET_TICKET_KEYS, sizeof keys, keys);
+    for (Py_ssize_t i = 0; set_ssl != NULL && i < PyList_GET_SIZE(contexts); i++) {
+        if (draw(keys, sizeof keys))
+            set_ssl(context_of(PyList_GET_ITEM(contexts, i)), SET_TICKET_KEYS, sizeof keys, keys);
     }
 }
 
@@ -188,10 +223,8 @@ PyObject *pye_snapshot_renew_libraries(PyObject *module, PyObject *contexts)
         return NULL;
     }
     renew_libc();
-    if (functions.sqlite != NULL)
-        functions.sqlite(0, NULL); /* the next one seeds */
     renew_tickets(contexts);
-    if (renew_pools() < 0 || renew_twisters() < 0)
+    if (!renew_generators() || renew_twisters() < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }

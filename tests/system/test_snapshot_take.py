@@ -303,7 +303,6 @@ def test_crash_in_the_second_warm_up(tmp_path, crash, number):
                                      f"{number}, in the warm-up"), told
 
 
-@pytest.mark.skipif(not os.access("/usr/bin/strace", os.X_OK), reason="no strace")
 def test_first_start_that_hangs(tmp_path):
     """What waits in the warm-up for a thread that is not in the snapshot would do so in every start."""
     app(tmp_path, "import time\nseen = []\ndef warm():\n    seen.append(1)\n    time.sleep(len(seen) > 1 and 600)\n")

@@ -43,11 +43,12 @@ def _stacks():
 
 def _refuse_threads():
     """Live threads are not copied; an executor that has nothing to do can start its own anew."""
-    last = monotonic() + _PATIENCE
-    while _stacks() and monotonic() < last:  # one may be about to end
+    last, stacks = monotonic() + _PATIENCE, _stacks()
+    while stacks and monotonic() < last:  # one may be about to end
         sleep(_PAUSE)
+        stacks = _stacks()
     names = {thread.ident: repr(thread.name) for thread in threading.enumerate()}
-    for ident, stack in _stacks().items():
+    for ident, stack in stacks.items():
         raise Refused(f"the thread {names.get(ident, 'of _thread.start_new_thread()')} runs: stop it before the snapshot, "
                       f"or start it {_LATER}\n{stack}".rstrip())
 

@@ -86,22 +86,22 @@ class Watch:
         """A variable is written to, or deleted."""
         self.written.setdefault(key, _reader())
 
-    def _unchanged(self):
-        """{name: module} of what was written as the process was given it."""
-        names = {os.fsencode(key): module for key, module in self.written.items()}
-        return {os.fsdecode(name): module for name, module in names.items()
-                if os.environ._data.get(name) == self._before.get(name)}
+    def _writes(self):
+        """(name, value or None now, value or None as it was given, module) of what was written, in bytes."""
+        for key, module in self.written.items():
+            name = os.fsencode(key)
+            yield name, os.environ._data.get(name), self._before.get(name), module
 
     def rows(self):
         """(name, value or None, module) of what must be as it was, in the order of the names."""
-        for name, module in sorted({**self._unchanged(), **self.read}.items()):
+        kept = {os.fsdecode(name): module for name, now, before, module in self._writes() if now == before}
+        for name, module in sorted({**kept, **self.read}.items()):
             value = self._before.get(os.fsencode(name))
             yield name, value if value is None else os.fsdecode(value), module
 
     def changes(self):
         """{name: value or None} of what was written, and is not what the process was given."""
-        names = {os.fsencode(key) for key in self.written}
-        return {name: value for name in names for value in [os.environ._data.get(name)] if value != self._before.get(name)}
+        return {name: now for name, now, before, _ in self._writes() if now != before}
 
     def words(self):
         """The same for the image: see launcher/image.h."""
